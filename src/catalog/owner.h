@@ -1,0 +1,30 @@
+/*
+ * owner.h: whose rights code runs with.
+ */
+#ifndef LC_OWNER_H
+#define LC_OWNER_H
+
+#include "catalog/definitions.h"
+
+typedef struct LcIdentity
+{
+	Oid			user;
+	int			flags;
+	int			guc_nest_level;
+} LcIdentity;
+
+/*
+ * Until lc_identity_restore: the lifecycle's owner (the owner of its subject table, now). For capture (`restricted`) as a security-restricted
+ * operation without forced row security; for actions of workflows without that restriction. search_path is pg_catalog, pg_temp, TimeZone and
+ * DateStyle are pinned. An error restores everything by itself at the end of the (sub)transaction.
+ */
+extern void lc_identity_owner(LcLifecycle *lc, bool restricted, LcIdentity *saved);
+
+/* Until lc_identity_restore: the owner of the extension's own tables. For reading and writing definitions only, with our own SQL only. */
+extern void lc_identity_extension(LcIdentity *saved);
+extern void lc_identity_restore(const LcIdentity *saved);
+
+/* Owner of a table, read from pg_class now. */
+extern Oid	lc_table_owner(Oid table);
+
+#endif							/* LC_OWNER_H */

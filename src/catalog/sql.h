@@ -1,0 +1,39 @@
+/*
+ * sql.h: running SQL from C. All statements of capture and of the engine go through here.
+ *
+ * Statements see the latest committed data (GetLatestSnapshot), also under REPEATABLE READ and above, as the checks of foreign keys do. Names
+ * in them are qualified. The caller is connected to SPI.
+ */
+#ifndef LC_SQL_H
+#define LC_SQL_H
+
+#include "executor/spi.h"
+
+/* A statement prepared on first use, in two plans: a generic one for few keys, one made for the values for many. Lives in `context`. */
+typedef struct LcStatement
+{
+	char	   *sql;
+	int			nargs;
+	Oid		   *types;
+	SPIPlanPtr	generic;
+	SPIPlanPtr	custom;
+} LcStatement;
+
+#define LC_FEW_KEYS 16			/* up to here the generic plan */
+
+/* The statement lives in CurrentMemoryContext; its plans must be freed with lc_statement_free before that context goes. */
+extern LcStatement *lc_statement(const char *sql, int nargs, const Oid *types);
+extern void lc_statement_free(LcStatement *statement);
+
+/* Runs it with a new latest snapshot; nkeys chooses the plan. Result in SPI_tuptable and SPI_processed; returns SPI's code. */
+extern int	lc_execute(LcStatement *statement, Datum *values, const char *nulls, int nkeys);
+
+/* Runs a text once, without arguments or with; for definitions and rare paths. */
+extern int	lc_run(const char *sql);
+extern int	lc_runf(const char *format,...) pg_attribute_printf(1, 2);
+extern int	lc_run_args(const char *sql, int nargs, Oid *types, Datum *values, const char *nulls);
+
+/* Builds a one-dimensional array; nulls may be NULL. In CurrentMemoryContext. */
+extern Datum lc_array(Datum *values, bool *nulls, int n, Oid element_type);
+
+#endif							/* LC_SQL_H */

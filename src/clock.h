@@ -1,0 +1,21 @@
+/*
+ * clock.h: the one place that knows what time it is.
+ */
+#ifndef LC_CLOCK_H
+#define LC_CLOCK_H
+
+#include "datatype/timestamp.h"
+
+/* The time now: for a simulated lifecycle the virtual clock when one is set, else the real time. */
+extern TimestampTz lc_now(bool simulated);
+
+/* Sets the virtual clock of this session. */
+extern void lc_clock_set(TimestampTz at);
+
+/*
+ * Adds an interval to a time in a zone (NULL: UTC): days and months are calendar days and months of that zone. A zone that does not
+ * exist counts as UTC.
+ */
+extern TimestampTz lc_add_interval(TimestampTz at, const Interval *interval, const char *zone);
+
+#endif							/* LC_CLOCK_H */

@@ -1,0 +1,29 @@
+/*
+ * compat.h: differences between the supported PostgreSQL versions; the only file that tests PG_VERSION_NUM.
+ */
+#ifndef LC_COMPAT_H
+#define LC_COMPAT_H
+
+#include "pg_config.h"
+
+#if PG_VERSION_NUM < 150000
+#error "lifecycle needs PostgreSQL 15 or later"
+#endif
+
+/* ExecInsertIndexTuples has an argument more since 16. */
+#if PG_VERSION_NUM >= 160000
+#define lc_insert_index_tuples(rri, slot, estate) \
+	ExecInsertIndexTuples(rri, slot, estate, false, false, NULL, NIL, false)
+#else
+#define lc_insert_index_tuples(rri, slot, estate) \
+	ExecInsertIndexTuples(rri, slot, estate, false, false, NULL, NIL)
+#endif
+
+/* object_ownercheck replaced the checks for each kind of object in 16. */
+#if PG_VERSION_NUM >= 160000
+#define lc_owns_table(relid, role)	object_ownercheck(RelationRelationId, relid, role)
+#else
+#define lc_owns_table(relid, role)	pg_class_ownercheck(relid, role)
+#endif
+
+#endif							/* LC_COMPAT_H */

@@ -1,0 +1,16 @@
+/*
+ * lifecycle.h: limits shared by all parts of the extension.
+ */
+#ifndef LIFECYCLE_H
+#define LIFECYCLE_H
+
+#define LC_SCHEMA			"lifecycle"
+#define LC_FORMAT			1		/* format of the state tables that define_lifecycle makes */
+
+#define LC_MAX_STAGES		1000	/* stages of one lifecycle */
+#define LC_MAX_STEPS		10000	/* steps of one workflow version */
+#define LC_MAX_STEP_DEPTH	100		/* nesting of branches */
+#define LC_MAX_CONDITION	65536	/* bytes of one condition */
+#define LC_MAX_ROUNDS		100		/* transitions of one subject that chain without an event */
+
+#endif							/* LIFECYCLE_H */

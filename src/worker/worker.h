@@ -1,0 +1,28 @@
+/*
+ * worker.h: shared memory, wake-up and statistics, as the other parts use them. Everything here works, and does nothing, on a server where the
+ * library was not preloaded.
+ */
+#ifndef LC_WORKER_H
+#define LC_WORKER_H
+
+#include "datatype/timestamp.h"
+
+/* Called by _PG_init: settings of the workers, shared memory, hooks, the transaction callback, the launcher. */
+extern void lc_worker_init(void);
+
+/*
+ * Notes that this transaction has put something into a due queue that is due at that time. Its commit lowers the low-water mark and wakes the
+ * scheduler of this database when that is due before its next wake-up. Cheap; called per statement or batch.
+ */
+extern void lc_wake_note(TimestampTz due_at);
+
+/* What a rule did in one statement; counted in shared memory, shown by lifecycle.rule_stats. Also on rollback, as pg_stat counters of rows are not. */
+extern void lc_stats_rule(int rule_id, int64 rows, int64 hits, int64 errors, int64 microseconds);
+
+/* Other counters of one lifecycle, shown by lifecycle.status(): by a short constant name, such as "events without subject". */
+extern void lc_stats_count(const char *lifecycle, const char *what, int64 n);
+
+/* How many errors in a row a rule has had in this database since its last success (0 when not preloaded). */
+extern int64 lc_stats_rule_error_streak(int rule_id);
+
+#endif							/* LC_WORKER_H */
