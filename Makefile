@@ -21,14 +21,42 @@ PG_CPPFLAGS = -I$(srcdir)/src
 PG_CFLAGS = -Wall -Wextra -Wno-unused-parameter -Wno-missing-field-initializers -Wno-sign-compare $(WERROR)
 
 REGRESS = install
-REGRESS_OPTS = --inputdir=.
 
+# Against a running server, as PGXS does it: pg_regress, then every isolation spec, and with TAP_TESTS=1 (not as root) the TAP tests.
+ISOLATION := $(sort $(notdir $(basename $(wildcard test/specs/*.spec))))
+ISOLATION_OPTS = --inputdir=test --load-extension=$(EXTENSION)
+PROVE_TESTS = test/t/*.pl
+
+# clang's bitcode is for JIT only; building it doubles the time and needs clang.
+override with_llvm = no
+
+# These goals must work before PostgreSQL is installed.
+ifneq ($(or $(filter-out test,$(MAKECMDGOALS)),$(if $(MAKECMDGOALS),,all)),)
 PG_CONFIG ?= pg_config
 PGXS := $(shell $(PG_CONFIG) --pgxs)
 include $(PGXS)
 
-# clang's bitcode is for JIT only; building it doubles the time and needs clang.
-with_llvm = no
+$(OBJS): $(wildcard src/*.h src/*/*.h)
+endif
 
 src/sql/$(EXTENSION)--$(EXTVERSION).sql: $(SQL_PARTS) Makefile
 	cat $(SQL_PARTS) > $@
+
+# PG=15|17|18, ONLY=kinds, TESTS=names: see test/run.
+test:
+	@PG='$(PG)' ONLY='$(ONLY)' TESTS='$(TESTS)' test/run
+
+# PostgreSQL's own formatter and flags; `make typedefs` writes the list of types that it needs from the debug information of the build.
+INDENT = $(firstword $(shell command -v pg_bsd_indent) $(wildcard /usr/lib/postgresql/*/bin/pg_bsd_indent) pg_bsd_indent)
+INDENT_FLAGS = -bad -bap -bbb -bc -bl -cli1 -cp33 -cdb -nce -d0 -di12 -nfc1 -i4 -l79 -lp -lpl -nip -npro -sac -tpg -ts4
+
+indent:
+	for file in $(wildcard src/*.[ch] src/*/*.[ch]); do \
+		$(INDENT) $$file $$file.indented $(INDENT_FLAGS) -Usrc/typedefs.list && mv $$file.indented $$file || exit 1; \
+	done
+
+typedefs: all
+	readelf --debug-dump=info $(OBJS) | awk '/DW_TAG_/ {t = /DW_TAG_typedef/} t && /DW_AT_name/ {print $$NF; t = 0}' | \
+		LC_ALL=C sort -u > src/typedefs.list
+
+.PHONY: test indent typedefs
