@@ -30,8 +30,9 @@ PROVE_TESTS = test/t/*.pl
 # clang's bitcode is for JIT only; building it doubles the time and needs clang.
 override with_llvm = no
 
-# These goals must work before PostgreSQL is installed.
-ifneq ($(or $(filter-out test,$(MAKECMDGOALS)),$(if $(MAKECMDGOALS),,all)),)
+# These goals install PostgreSQL where it is missing, so they do not ask PGXS.
+SETUP_GOALS = test demo
+ifneq ($(filter-out $(SETUP_GOALS),$(or $(MAKECMDGOALS),all)),)
 PG_CONFIG ?= pg_config
 PGXS := $(shell $(PG_CONFIG) --pgxs)
 include $(PGXS)
