@@ -8,7 +8,9 @@ MODULE_big = lifecycle
 OBJS = \
 	src/lifecycle.o \
 	src/guc.o \
-	src/clock.o
+	src/clock.o \
+	src/catalog/bulk.o \
+	src/engine/due.o
 
 # The install script is these area files, in this order.
 SQL_PARTS = \

@@ -12,9 +12,10 @@
 
 typedef struct LcBulk LcBulk;
 
-extern LcBulk *lc_bulk_begin(Oid table);
+/* ncolumns: how many of the live columns the rows have, the first ones; columns that somebody has added behind get their defaults. */
+extern LcBulk *lc_bulk_begin(Oid table, int ncolumns);
 
-/* One row: a value for each live column in order (identity columns too). Values are copied. */
+/* One row: a value for each of these columns in order (identity columns too). Values are copied. */
 extern void lc_bulk_add(LcBulk *bulk, const Datum *values, const bool *nulls);
 
 /* Writes what is left; returns the number of rows. The rows are visible to later commands of the transaction. */

@@ -158,7 +158,7 @@ typedef enum LcTable
 	LC_TRANSITIONS,
 	LC_ENROLLMENTS,
 	LC_ACTIVITY,
-	LC_MESSAGES,
+	LC_MESSAGES_TABLE,			/* LC_MESSAGES is a macro of locale.h */
 	LC_FAILURES,
 	LC_DUE
 } LcTable;

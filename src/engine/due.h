@@ -4,8 +4,22 @@
 #ifndef LC_DUE_H
 #define LC_DUE_H
 
+#include "access/skey.h"
 #include "catalog/definitions.h"
 #include "storage/itemptr.h"
+#include "utils/relcache.h"
+
+/* Columns of _due, in the order of its prototype. */
+#define LC_DUE_DUE_AT		1
+#define LC_DUE_SUBJECT		2
+#define LC_DUE_ENROLLMENT	3
+#define LC_DUE_ENTERED		4
+#define LC_DUE_PROGRAM		5
+#define LC_DUE_STEP_NUMBER	6
+#define LC_DUE_ATTEMPTS		7
+#define LC_DUE_KIND			8
+#define LC_DUE_SHADOW		9
+#define LC_DUE_NATTS		9
 
 #define LC_DUE_STEP		's'
 #define LC_DUE_RULE		'r'
@@ -32,5 +46,11 @@ extern void lc_due_insert(LcLifecycle *lc, const LcDue *rows, int n);
  * time until none is left: waits for a runner that holds one.
  */
 extern void lc_due_remove(LcLifecycle *lc, const Datum *subjects, const int64 *enrollments, int n);
+
+/* The B-tree index of an open _due that begins with the column; a missing one is an error that says how to make it. */
+extern Oid	lc_due_index(Relation due, AttrNumber column);
+
+/* A scan key "subject_id = ?" for that index. */
+extern void lc_due_subject_key(Relation index, ScanKey key);
 
 #endif							/* LC_DUE_H */
