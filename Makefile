@@ -10,11 +10,14 @@ OBJS = \
 	src/guc.o \
 	src/clock.o \
 	src/catalog/bulk.o \
-	src/engine/due.o
+	src/engine/due.o \
+	src/engine/compile.o \
+	src/engine/vocabulary.o
 
 # The install script is these area files, in this order.
 SQL_PARTS = \
-	src/sql/00_head.sql
+	src/sql/00_head.sql \
+	src/sql/20_vocabulary.sql
 
 DATA_built = src/sql/$(EXTENSION)--$(EXTVERSION).sql
 EXTRA_CLEAN = src/sql/$(EXTENSION)--$(EXTVERSION).sql

@@ -113,11 +113,13 @@ CREATE TABLE lifecycle.workflow_versions (
     steps      jsonb NOT NULL DEFAULT '[]',
     created_at timestamptz NOT NULL DEFAULT pg_catalog.now(),
     created_by name NOT NULL DEFAULT CURRENT_USER,
+    keeps_event boolean NOT NULL DEFAULT false,
     UNIQUE (lifecycle, workflow, version)
 );
 COMMENT ON TABLE lifecycle.workflow_versions IS 'The immutable versions of each workflow, as they were written.';
 COMMENT ON COLUMN lifecycle.workflow_versions.entry IS 'Entry triggers: an array of trigger objects. Their conditions are bound in workflow_triggers.';
 COMMENT ON COLUMN lifecycle.workflow_versions.reentry IS 'once, always (after the previous run ended) or an interval since the previous entry.';
+COMMENT ON COLUMN lifecycle.workflow_versions.keeps_event IS 'A step or its template reads the event of the entry: it is stored in the context of the run.';
 
 CREATE TABLE lifecycle.workflow_triggers (
     version_id         integer NOT NULL,
@@ -147,12 +149,16 @@ CREATE TABLE lifecycle.workflow_steps (
     kind               text NOT NULL,
     next               integer,
     otherwise          integer,
+    skip               integer,
     arguments          jsonb NOT NULL DEFAULT '{}',
     only_if_function   name,
     condition_function name,
     PRIMARY KEY (version_id, step)
 );
 COMMENT ON TABLE lifecycle.workflow_steps IS 'The program of each workflow version: numbered steps with the step that follows each. NULL: the enrollment ends there.';
+COMMENT ON COLUMN lifecycle.workflow_steps.step IS 'Number of the step, from 1; a run begins with step 1.';
+COMMENT ON COLUMN lifecycle.workflow_steps.skip IS 'The step taken when only_if is not true: for a branch the one after all its arms, for other steps the one that follows.';
+COMMENT ON COLUMN lifecycle.workflow_steps.arguments IS 'What the step was given, by name: send has channel, template and column (of the subject''s row, when it has the address); delay has duration; set_stage has stage; exit has reason; each may have the texts of its SQL.';
 COMMENT ON COLUMN lifecycle.workflow_steps.otherwise IS 'Branches: the step taken when the condition is not true.';
 COMMENT ON COLUMN lifecycle.workflow_steps.condition_function IS 'Bound SQL function of the step: a branch''s condition, a send''s recipients, a run_sql''s statement.';
 
