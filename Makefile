@@ -12,7 +12,11 @@ OBJS = \
 	src/catalog/bulk.o \
 	src/engine/due.o \
 	src/engine/compile.o \
-	src/engine/vocabulary.o
+	src/engine/vocabulary.o \
+	src/worker/shmem.o \
+	src/worker/stats.o \
+	src/worker/wake.o \
+	src/worker/worker.o
 
 # The install script is these area files, in this order.
 SQL_PARTS = \

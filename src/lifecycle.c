@@ -16,7 +16,7 @@ void		_PG_init(void);
 void
 _PG_init(void)
 {
+	lc_worker_init();			/* before lc_guc_init, which reserves the prefix of our settings */
 	lc_guc_init();
 	lc_definitions_init();
-	lc_worker_init();
 }

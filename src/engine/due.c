@@ -61,7 +61,7 @@ lc_due_insert(LcLifecycle *lc, const LcDue *rows, int n)
 			earliest = row->due_at;
 	}
 	lc_bulk_end(bulk);
-	lc_wake_note(earliest);
+	lc_wake_note(lc->name, earliest);
 }
 
 Oid

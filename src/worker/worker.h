@@ -7,14 +7,14 @@
 
 #include "datatype/timestamp.h"
 
-/* Called by _PG_init: settings of the workers, shared memory, hooks, the transaction callback, the launcher. */
+/* Called by _PG_init: shared memory, hooks, the transaction callback, the launcher. */
 extern void lc_worker_init(void);
 
 /*
- * Notes that this transaction has put something into a due queue that is due at that time. Its commit lowers the low-water mark and wakes the
- * scheduler of this database when that is due before its next wake-up. Cheap; called per statement or batch.
+ * Notes that this transaction has put something into the due queue of a lifecycle that is due at that time. Its commit lowers the low-water mark
+ * and wakes the scheduler of this database when that is due before its next wake-up. Cheap; called per statement or batch.
  */
-extern void lc_wake_note(TimestampTz due_at);
+extern void lc_wake_note(const char *lifecycle, TimestampTz due_at);
 
 /* What a rule did in one statement; counted in shared memory, shown by lifecycle.rule_stats. Also on rollback, as pg_stat counters of rows are not. */
 extern void lc_stats_rule(int rule_id, int64 rows, int64 hits, int64 errors, int64 microseconds);
