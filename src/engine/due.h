@@ -21,7 +21,8 @@
 #define LC_DUE_SHADOW		9
 #define LC_DUE_NATTS		9
 
-#define LC_DUE_STEP		's'
+#define LC_DUE_STEP		's'		/* run this step */
+#define LC_DUE_WAIT		'w'		/* the wait of this step ends */
 #define LC_DUE_RULE		'r'
 
 typedef struct LcDue
@@ -30,7 +31,7 @@ typedef struct LcDue
 	Datum		subject;
 	int64		enrollment;		/* 0: none */
 	TimestampTz entered_at;
-	int			program;		/* LcVersion.id or LcRule.id */
+	int			program;		/* LcRule.id for LC_DUE_RULE, else LcVersion.id */
 	int			step;
 	int16		attempts;
 	char		kind;

@@ -184,8 +184,8 @@ CREATE TABLE lifecycle._due (
 CREATE INDEX _due_due_at ON lifecycle._due (due_at);
 CREATE INDEX _due_subject ON lifecycle._due (subject_id);
 COMMENT ON TABLE lifecycle._due IS 'Private: what the scheduler must look at, and when. Rows are deleted and inserted, never updated.';
-COMMENT ON COLUMN lifecycle._due.kind IS 's: a step of an enrollment; r: the timer of a transition rule.';
-COMMENT ON COLUMN lifecycle._due.program IS 'Steps: lifecycle.workflow_versions.id; timers: lifecycle.transition_rules.id.';
-COMMENT ON COLUMN lifecycle._due.step IS 'Steps: the step to run next, or the waiting step that ends now; timers: 0.';
-COMMENT ON COLUMN lifecycle._due.entered_at IS 'Steps: when the enrollment began; timers: when the timer was armed.';
+COMMENT ON COLUMN lifecycle._due.kind IS 's: an enrollment is to run this step; w: its wait in this step ends; r: the timer of a transition rule.';
+COMMENT ON COLUMN lifecycle._due.program IS 'Enrollments: lifecycle.workflow_versions.id; timers: lifecycle.transition_rules.id.';
+COMMENT ON COLUMN lifecycle._due.step IS 'Enrollments: the step to run, or that waits; timers: 0.';
+COMMENT ON COLUMN lifecycle._due.entered_at IS 'When the enrollment began, or the timer was armed.';
 
