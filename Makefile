@@ -16,12 +16,22 @@ OBJS = \
 	src/worker/shmem.o \
 	src/worker/stats.o \
 	src/worker/wake.o \
-	src/worker/worker.o
+	src/worker/worker.o \
+	src/delivery/template_date.o \
+	src/delivery/template_filters.o \
+	src/delivery/template_lex.o \
+	src/delivery/template_number.o \
+	src/delivery/template_parse.o \
+	src/delivery/template_render.o \
+	src/delivery/template_sql.o \
+	src/delivery/template_tags.o \
+	src/delivery/template_value.o
 
 # The install script is these area files, in this order.
 SQL_PARTS = \
 	src/sql/00_head.sql \
-	src/sql/20_vocabulary.sql
+	src/sql/20_vocabulary.sql \
+	src/sql/55_template.sql
 
 DATA_built = src/sql/$(EXTENSION)--$(EXTVERSION).sql
 EXTRA_CLEAN = src/sql/$(EXTENSION)--$(EXTVERSION).sql
@@ -29,7 +39,7 @@ EXTRA_CLEAN = src/sql/$(EXTENSION)--$(EXTVERSION).sql
 PG_CPPFLAGS = -I$(srcdir)/src
 PG_CFLAGS = -Wall -Wextra -Wno-unused-parameter -Wno-missing-field-initializers -Wno-sign-compare $(WERROR)
 
-REGRESS = install
+REGRESS = install template
 
 # Against a running server, as PGXS does it: pg_regress, then every isolation spec, and with TAP_TESTS=1 (not as root) the TAP tests.
 ISOLATION := $(sort $(notdir $(basename $(wildcard test/specs/*.spec))))

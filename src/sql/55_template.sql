@@ -1,0 +1,10 @@
+-- Templates.
+
+CREATE FUNCTION lifecycle.render_template(source text, data jsonb, html boolean DEFAULT false)
+RETURNS text
+LANGUAGE c STABLE STRICT PARALLEL SAFE
+SET search_path = pg_catalog, pg_temp
+AS 'MODULE_PATHNAME', 'lifecycle_render_template';
+
+COMMENT ON FUNCTION lifecycle.render_template(text, jsonb, boolean) IS
+'Renders a Liquid template with data, an object whose keys are the names that the template uses; html escapes what is printed. Times are shown in the time zone of the session, and "now" is the start of the transaction. Errors: 42601 with line and column when the template is not valid, 54000 when it is too big, LC004 with the reason when it cannot be rendered, such as a value that is missing and has no default.';
