@@ -17,6 +17,7 @@ OBJS = \
 	src/worker/stats.o \
 	src/worker/wake.o \
 	src/worker/worker.o \
+	src/analytics/funnel.o \
 	src/delivery/template_date.o \
 	src/delivery/template_filters.o \
 	src/delivery/template_lex.o \
@@ -30,8 +31,13 @@ OBJS = \
 # The install script is these area files, in this order.
 SQL_PARTS = \
 	src/sql/00_head.sql \
+	src/sql/10_definitions.sql \
+	src/sql/15_prototypes.sql \
 	src/sql/20_vocabulary.sql \
-	src/sql/55_template.sql
+	src/sql/55_template.sql \
+	src/sql/70_views.sql \
+	src/sql/75_reading.sql \
+	src/sql/76_verify.sql
 
 DATA_built = src/sql/$(EXTENSION)--$(EXTVERSION).sql
 EXTRA_CLEAN = src/sql/$(EXTENSION)--$(EXTVERSION).sql
