@@ -12,6 +12,9 @@ extern TimestampTz lc_now(bool simulated);
 /* Sets the virtual clock of this session. */
 extern void lc_clock_set(TimestampTz at);
 
+/* Reads a timestamp without raising errors. */
+extern bool lc_parse_timestamptz(const char *text, TimestampTz *at);
+
 /*
  * Adds an interval to a time in a zone (NULL: UTC): days and months are calendar days and months of that zone. A zone that does not
  * exist counts as UTC.

@@ -26,4 +26,15 @@
 #define lc_owns_table(relid, role)	pg_class_ownercheck(relid, role)
 #endif
 
+/* DecodeDateTime has an argument more since 16, and values of GUC hooks come from guc_malloc. */
+#if PG_VERSION_NUM >= 160000
+#define lc_decode_datetime(field, ftype, nf, dtype, tm, fsec, tz) \
+	DecodeDateTime(field, ftype, nf, dtype, tm, fsec, tz, &(DateTimeErrorExtra) {0})
+#define lc_guc_malloc(size)	guc_malloc(LOG, size)
+#else
+#define lc_decode_datetime(field, ftype, nf, dtype, tm, fsec, tz) \
+	DecodeDateTime(field, ftype, nf, dtype, tm, fsec, tz)
+#define lc_guc_malloc(size)	malloc(size)
+#endif
+
 #endif							/* LC_COMPAT_H */

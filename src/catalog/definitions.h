@@ -1,8 +1,8 @@
 /*
  * definitions.h: the definitions of one lifecycle as C structures, cached per backend.
  *
- * lc_lifecycle_get returns a pinned entry that does not change or move until lc_lifecycle_release, also when its definitions change
- * meanwhile; the next lc_lifecycle_get then builds a new one. Pins are dropped by themselves when the (sub)transaction that took them aborts.
+ * lc_lifecycle_get returns an entry that does not change or move until the end of the transaction, also when its definitions change
+ * meanwhile; the next lc_lifecycle_get then builds a new one. Whoever commits in between (a procedure, a worker) gets it anew.
  */
 #ifndef LC_DEFINITIONS_H
 #define LC_DEFINITIONS_H
@@ -25,9 +25,9 @@ typedef struct LcStage
 
 /*
  * A condition or an expression over (lifecycle row, subject, event, enrollment), bound as an SQL function when it was defined. `sql` is
- * its text, every name in it qualified, in which the four rows appear as `alias.row`: a query offers it
- *     CROSS JOIN LATERAL (SELECT customer, subject, event, enrollment) AS <alias>
- * with the composite values it needs, and may then use `sql` as an expression. Bit sets hold attribute numbers of the columns read.
+ * an expression, every name in it qualified, in which the four rows appear as `alias.row`: a query offers it
+ *     CROSS JOIN LATERAL (SELECT … AS customer, … AS subject, … AS event, … AS enrollment) AS <alias>
+ * with a composite value for each row the condition takes (NULL::type for one that it does not read), and may then use `sql` as an expression. Bit sets hold attribute numbers of the columns read.
  */
 typedef struct LcCondition
 {
@@ -44,6 +44,7 @@ typedef struct LcCondition
 	bool		whole_event;
 	Bitmapset  *row_columns;
 	Bitmapset  *event_columns;
+	List	   *relations;		/* OIDs of the relations it reads */
 } LcCondition;
 
 /* A table whose rows are events. */
@@ -65,7 +66,7 @@ typedef struct LcSource
 	LcCondition *becomes;
 	Interval   *enroll_within;
 	bool		by_row;
-	bool		inside_key_type;	/* subject column has the subject's key type; else it is cast by its text */
+	bool		same_type;		/* the subject column has the key's type; else it goes through its text */
 } LcSource;
 
 typedef enum LcRuleTrigger
@@ -144,7 +145,10 @@ typedef struct LcVersion
 /* What listens to one event name. */
 typedef struct LcListener
 {
-	char	   *event;			/* hash key by content */
+	char	   *event;
+	int			length;
+	uint32		hash;
+	struct LcListener *next;	/* in its bucket */
 	List	   *rules;			/* LcRule with LC_RULE_EVENT, by priority and name */
 	List	   *entries;		/* LcTrigger */
 	List	   *exits;			/* LcTrigger: exits and goals */
@@ -205,13 +209,15 @@ typedef struct LcLifecycle
 	LcVersion  *versions;
 	int			ntriggers;
 	LcTrigger  *triggers;
-	struct HTAB *listeners;		/* event name (cstring content) -> LcListener; see lc_listener_get */
+	int			nlisteners;
+	LcListener *listeners;
+	uint32		bucket_mask;	/* of the hash table by event name, see lc_listener_get */
+	LcListener **buckets;
 	Bitmapset  *watched_columns;	/* columns of the subject table that rules, entries, exits, goals or dates read */
 	bool		watches_all;	/* … all of them */
-	/* private to definitions.c */
-	MemoryContext context;
-	int			pins;
-	bool		stale;
+	MemoryContext context;		/* of the entry: what is kept with it lives there */
+	int			nrelations;		/* private to definitions.c: a change of these relations makes the entry stale */
+	Oid		   *relations;
 	/* places for parts that keep something with the entry, in its context: prepared plans and so on; NULL at first */
 	void	   *capture_state;
 	void	   *engine_state;
@@ -219,9 +225,8 @@ typedef struct LcLifecycle
 
 extern void lc_definitions_init(void);
 
-/* The lifecycle of that name, pinned. An undefined name is an error with the names that exist, or NULL with missing_ok. */
+/* The lifecycle of that name. An undefined name is an error with the names that exist, or NULL with missing_ok. */
 extern LcLifecycle *lc_lifecycle_get(const char *name, bool missing_ok);
-extern void lc_lifecycle_release(LcLifecycle *lc);
 
 /* What listens to an event, or NULL. */
 extern LcListener *lc_listener_get(LcLifecycle *lc, const char *event, int length);

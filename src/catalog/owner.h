@@ -22,6 +22,9 @@ extern void lc_identity_owner(LcLifecycle *lc, bool restricted, LcIdentity *save
 
 /* Until lc_identity_restore: the owner of the extension's own tables. For reading and writing definitions only, with our own SQL only. */
 extern void lc_identity_extension(LcIdentity *saved);
+
+/* Until lc_identity_restore: a role, with the settings of the caller. For DDL in the owner's name, which resolves names as its author would. */
+extern void lc_identity_role(Oid role, LcIdentity *saved);
 extern void lc_identity_restore(const LcIdentity *saved);
 
 /* Owner of a table, read from pg_class now. */

@@ -21,9 +21,8 @@ typedef struct LcStatement
 
 #define LC_FEW_KEYS 16			/* up to here the generic plan */
 
-/* The statement lives in CurrentMemoryContext; its plans must be freed with lc_statement_free before that context goes. */
+/* The statement and its plans live as long as CurrentMemoryContext. */
 extern LcStatement *lc_statement(const char *sql, int nargs, const Oid *types);
-extern void lc_statement_free(LcStatement *statement);
 
 /* Runs it with a new latest snapshot; nkeys chooses the plan. Result in SPI_tuptable and SPI_processed; returns SPI's code. */
 extern int	lc_execute(LcStatement *statement, Datum *values, const char *nulls, int nkeys);

@@ -1,0 +1,505 @@
+/*
+ * condition.c: conditions and expressions of definitions, bound as SQL functions with a BEGIN ATOMIC body when they are defined.
+ *
+ * Bound so, names resolve once, under the search_path of the author; renames are followed; dropping a column that a condition uses is refused and
+ * names the function, which is named after its rule; pg_dump knows the function; and nobody else's search_path runs code as the owner.
+ *
+ * An expression without subqueries is used as a call of its function, which the planner inlines. A call is not inlined where there is a
+ * subquery, and would start an executor for every row; there the text of the function is used. pg_get_function_sqlbody prints a parameter as
+ * function.parameter where a FROM clause is in scope and bare elsewhere; the trivial FROM below makes that everywhere, so that the text fits
+ * into any query that offers the parameters as columns of a row named like the function.
+ */
+#include "postgres.h"
+
+#include "access/htup_details.h"
+#include "access/relation.h"
+#include "catalog/condition.h"
+#include "catalog/namespace.h"
+#include "catalog/owner.h"
+#include "catalog/pg_proc.h"
+#include "catalog/pg_type.h"
+#include "catalog/sql.h"
+#include "common/hashfn.h"
+#include "funcapi.h"
+#include "lifecycle.h"
+#include "mb/pg_wchar.h"
+#include "miscadmin.h"
+#include "nodes/nodeFuncs.h"
+#include "parser/parser.h"
+#include "utils/acl.h"
+#include "utils/array.h"
+#include "utils/builtins.h"
+#include "utils/fmgroids.h"
+#include "utils/guc.h"
+#include "utils/lsyscache.h"
+#include "utils/memutils.h"
+#include "utils/syscache.h"
+
+typedef enum BodyForm
+{
+	BODY_EXPRESSION,
+	BODY_SUBQUERY,				/* an expression with subqueries */
+	BODY_ROWS,					/* SETOF jsonb */
+	BODY_STATEMENT				/* void */
+} BodyForm;
+
+/* Wraps an error of the parser so that its position is one in the user's own text. */
+typedef struct PositionArg
+{
+	const LcBinding *binding;
+	int			prefix;			/* characters before the user's text; -1: the user's text itself was parsed */
+} PositionArg;
+
+static void
+rethrow_in_text(MemoryContext context, const PositionArg *arg)
+{
+	ErrorData  *error;
+	int			position;
+
+	MemoryContextSwitchTo(context);
+	error = CopyErrorData();
+	FlushErrorState();
+	position = error->internalpos > 0 ? error->internalpos : error->cursorpos;
+	if (arg->prefix > 0 && position > 0)
+		position -= arg->prefix;
+	error->cursorpos = 0;
+	error->internalpos = Max(position, 0);
+	error->internalquery = pstrdup(arg->binding->source_text);
+	if (error->sqlerrcode == ERRCODE_INVALID_FUNCTION_DEFINITION)
+	{
+		error->message = psprintf("%s must be of type %s", arg->binding->what, arg->binding->result);
+		error->sqlerrcode = ERRCODE_DATATYPE_MISMATCH;
+		error->internalpos = 0;
+		error->internalquery = NULL;
+	}
+	error->context = psprintf("%s", arg->binding->what);
+	ReThrowError(error);
+}
+
+static bool
+find_sublink(Node *node, void *context)
+{
+	if (node == NULL)
+		return false;
+	if (IsA(node, SubLink))
+		return true;
+	return raw_expression_tree_walker(node, find_sublink, context);
+}
+
+static void
+refuse(const LcBinding *binding, const char *expected)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_SYNTAX_ERROR),
+			 errmsg("%s must be %s", binding->what, expected),
+			 errdetail("It is: %s", pnstrdup(binding->source_text, pg_mbcliplen(binding->source_text, strlen(binding->source_text), 200)))));
+}
+
+/* Parses the text alone: nothing in it can close a parenthesis or a statement of ours afterwards. */
+static BodyForm
+parse_alone(const LcBinding *binding)
+{
+	bool		rows = strncmp(binding->result, "SETOF", 5) == 0;
+	bool		statement = strcmp(binding->result, "void") == 0;
+	MemoryContext context = CurrentMemoryContext;
+	PositionArg arg = {binding, -1};
+	List	   *parsed = NIL;
+	Node	   *node;
+
+	if (strlen(binding->source_text) > LC_MAX_CONDITION)
+		ereport(ERROR,
+				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
+				 errmsg("%s is longer than %d bytes", binding->what, LC_MAX_CONDITION)));
+	PG_TRY();
+	{
+		parsed = raw_parser(binding->source_text, rows || statement ? RAW_PARSE_DEFAULT : RAW_PARSE_PLPGSQL_EXPR);
+	}
+	PG_CATCH();
+	{
+		rethrow_in_text(context, &arg);
+	}
+	PG_END_TRY();
+
+	if (list_length(parsed) != 1)
+		refuse(binding, rows || statement ? "one statement" : "one expression");
+	node = ((RawStmt *) linitial(parsed))->stmt;
+	if (statement)
+	{
+		if (!IsA(node, SelectStmt) && !IsA(node, InsertStmt) && !IsA(node, UpdateStmt) && !IsA(node, DeleteStmt))
+			refuse(binding, "a SELECT, INSERT, UPDATE or DELETE");
+		return BODY_STATEMENT;
+	}
+	if (!IsA(node, SelectStmt))
+		refuse(binding, rows ? "a query" : "one expression");
+	if (((SelectStmt *) node)->intoClause)
+		refuse(binding, rows ? "a query" : "one expression");
+	if (rows)
+		return BODY_ROWS;
+	else
+	{
+		SelectStmt *select = (SelectStmt *) node;
+
+		if (list_length(select->targetList) != 1 || select->fromClause || select->whereClause || select->op != SETOP_NONE ||
+			select->groupClause || select->sortClause || select->limitCount || select->limitOffset || select->valuesLists ||
+			select->distinctClause || select->havingClause || select->windowClause || select->withClause ||
+			select->lockingClause || ((ResTarget *) linitial(select->targetList))->name != NULL)
+			refuse(binding, "one expression");
+		return find_sublink((Node *) linitial(select->targetList), NULL) ? BODY_SUBQUERY : BODY_EXPRESSION;
+	}
+}
+
+static bool
+find_volatile(Oid function, void *context)
+{
+	if (func_volatile(function) != PROVOLATILE_VOLATILE)
+		return false;
+	*(Oid *) context = function;
+	return true;
+}
+
+static bool
+walk_for_volatile(Node *node, void *context)
+{
+	if (node == NULL)
+		return false;
+	if (check_functions_in_node(node, find_volatile, context))
+		return true;
+	if (IsA(node, Query))
+		return query_tree_walker((Query *) node, walk_for_volatile, context, 0);
+	return expression_tree_walker(node, walk_for_volatile, context);
+}
+
+/* The bound statement of a function, as it was analyzed. */
+static Query *
+function_query(HeapTuple tuple)
+{
+	bool		isnull;
+	Datum		body = SysCacheGetAttr(PROCOID, tuple, Anum_pg_proc_prosqlbody, &isnull);
+	Node	   *node;
+
+	if (isnull)
+		elog(ERROR, "function %u has no bound body", ((Form_pg_proc) GETSTRUCT(tuple))->oid);
+	node = stringToNode(TextDatumGetCString(body));
+	while (IsA(node, List))
+		node = linitial((List *) node);
+	return castNode(Query, node);
+}
+
+static void
+check_volatility(const LcBinding *binding, Oid function)
+{
+	HeapTuple	tuple = SearchSysCache1(PROCOID, ObjectIdGetDatum(function));
+	Oid			culprit = InvalidOid;
+	Query	   *query;
+
+	if (!HeapTupleIsValid(tuple))
+		elog(ERROR, "cache lookup failed for function %u", function);
+	query = function_query(tuple);
+	if (walk_for_volatile((Node *) query, &culprit))
+		ereport(ERROR,
+				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+				 errmsg("%s calls the volatile function %s", binding->what, format_procedure(culprit)),
+				 errdetail("A condition only reads, and gives the same answer as often as it is asked."),
+				 errhint("Mark the function STABLE if that is true of it; use now() instead of clock_timestamp().")));
+	ReleaseSysCache(tuple);
+}
+
+static void
+append_parameters(StringInfo sql, const char *lifecycle, const char *schema, Oid on_table, Oid event_table)
+{
+	appendStringInfo(sql, "%s %s, subject %s.subjects",
+					 quote_identifier(lifecycle),
+					 quote_qualified_identifier(get_namespace_name(get_rel_namespace(on_table)), get_rel_name(on_table)),
+					 quote_identifier(schema));
+	if (OidIsValid(event_table))
+		appendStringInfo(sql, ", event %s",
+						 quote_qualified_identifier(get_namespace_name(get_rel_namespace(event_table)), get_rel_name(event_table)));
+	appendStringInfo(sql, ", enrollment %s.enrollments", quote_identifier(schema));
+}
+
+/* The text before and after the user's own, by form. */
+static const char *const body_before[] = {
+	[BODY_EXPRESSION] = "RETURN (",
+	[BODY_SUBQUERY] = "RETURN (SELECT (",
+	[BODY_ROWS] = "BEGIN ATOMIC SELECT pg_catalog.to_jsonb(_row) FROM (",
+	[BODY_STATEMENT] = "BEGIN ATOMIC ",
+};
+static const char *const body_after[] = {
+	[BODY_EXPRESSION] = "\n)",
+	[BODY_SUBQUERY] = "\n) FROM (SELECT) _)",
+	[BODY_ROWS] = "\n) _row ORDER BY _row.address; END",
+	[BODY_STATEMENT] = "\n; END",
+};
+
+static Oid
+create_function(const char *lifecycle, const char *schema, Oid on_table, const LcBinding *binding)
+{
+	BodyForm	form = parse_alone(binding);
+	MemoryContext context = CurrentMemoryContext;
+	PositionArg arg = {binding, 0};
+	StringInfoData sql;
+	LcIdentity	saved;
+	Oid			function;
+
+	initStringInfo(&sql);
+	appendStringInfo(&sql, "CREATE OR REPLACE FUNCTION %s(", quote_qualified_identifier(schema, binding->name));
+	append_parameters(&sql, lifecycle, schema, on_table, binding->event_table);
+	appendStringInfo(&sql, ") RETURNS %s LANGUAGE sql %s PARALLEL UNSAFE %s", binding->result,
+					 form == BODY_STATEMENT ? "VOLATILE" : "STABLE", body_before[form]);
+	arg.prefix = pg_mbstrlen(sql.data);
+	appendStringInfo(&sql, "%s%s", binding->source_text, body_after[form]);
+
+	lc_identity_role(lc_table_owner(on_table), &saved);
+	PG_TRY();
+	{
+		(void) set_config_option("check_function_bodies", "on", PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
+		if (SPI_execute(sql.data, false, 0) < 0)
+			elog(ERROR, "could not bind: %s", sql.data);
+	}
+	PG_CATCH();
+	{
+		rethrow_in_text(context, &arg);
+	}
+	PG_END_TRY();
+	lc_identity_restore(&saved);
+
+	function = LookupFuncName(list_make2(makeString(pstrdup(schema)), makeString(pstrdup(binding->name))), -1, NULL, true);
+	CommandCounterIncrement();
+	return function;
+}
+
+/* Functions of that name in the schema: OIDs. */
+static List *
+functions_named(const char *schema, const char *name)
+{
+	Oid			namespace = get_namespace_oid(schema, true);
+	CatCList   *list = SearchSysCacheList1(PROCNAMEARGSNSP, CStringGetDatum(name));
+	List	   *functions = NIL;
+
+	for (int i = 0; i < list->n_members; i++)
+	{
+		Form_pg_proc form = (Form_pg_proc) GETSTRUCT(&list->members[i]->tuple);
+
+		if (form->pronamespace == namespace)
+			functions = lappend_oid(functions, form->oid);
+	}
+	ReleaseSysCacheList(list);
+	return functions;
+}
+
+void
+lc_condition_bind(const char *lifecycle, const char *schema, Oid on_table, const LcBinding *binding)
+{
+	ListCell   *cell;
+
+	(void) create_function(lifecycle, schema, on_table, binding);
+	if (strcmp(binding->result, "void") != 0)
+		foreach(cell, functions_named(schema, binding->name))
+			check_volatility(binding, lfirst_oid(cell));
+}
+
+bool
+lc_condition_fits(const char *lifecycle, const char *schema, Oid on_table, const LcBinding *binding, char **error)
+{
+	MemoryContext context = CurrentMemoryContext;
+	ResourceOwner owner = CurrentResourceOwner;
+	LcIdentity	identity;
+	bool		fits;
+
+	/* Always rolled back: it only asks. */
+	GetUserIdAndSecContext(&identity.user, &identity.flags);
+	BeginInternalSubTransaction(NULL);
+	MemoryContextSwitchTo(context);
+	*error = NULL;
+	PG_TRY();
+	{
+		lc_condition_bind(lifecycle, schema, on_table, binding);
+		fits = true;
+	}
+	PG_CATCH();
+	{
+		ErrorData  *data;
+
+		MemoryContextSwitchTo(context);
+		data = CopyErrorData();
+		FlushErrorState();
+		*error = data->message;
+		fits = false;
+	}
+	PG_END_TRY();
+	RollbackAndReleaseCurrentSubTransaction();
+	MemoryContextSwitchTo(context);
+	CurrentResourceOwner = owner;
+	return fits;
+}
+
+void
+lc_condition_drop(const char *schema, const char *name)
+{
+	ListCell   *cell;
+
+	foreach(cell, functions_named(schema, name))
+		lc_runf("DROP FUNCTION %s", format_procedure_qualified(lfirst_oid(cell)));
+}
+
+char *
+lc_condition_name(const char *kind, const char *object)
+{
+	char	   *full = psprintf("_%s %s", kind, object);
+	int			length = strlen(full);
+
+	if (length < NAMEDATALEN)
+		return full;
+	return psprintf("%.*s %08x", pg_mbcliplen(full, length, NAMEDATALEN - 10), full,
+					hash_bytes((const unsigned char *) full, length));
+}
+
+/* What a bound body reads of each parameter. */
+typedef struct Reads
+{
+	int			row;			/* parameter numbers */
+	int			subject;
+	int			event;			/* 0: none */
+	int			enrollment;
+	LcCondition *condition;
+} Reads;
+
+static void
+note_parameter(Reads *reads, int parameter, int column)
+{
+	LcCondition *condition = reads->condition;
+
+	if (parameter == reads->row)
+	{
+		condition->reads_row = true;
+		if (column == 0)
+			condition->whole_row = true;
+		else
+			condition->row_columns = bms_add_member(condition->row_columns, column);
+	}
+	else if (parameter == reads->subject)
+		condition->reads_subject = true;
+	else if (parameter == reads->event)
+	{
+		condition->reads_event = true;
+		if (column == 0)
+			condition->whole_event = true;
+		else
+			condition->event_columns = bms_add_member(condition->event_columns, column);
+	}
+	else if (parameter == reads->enrollment)
+		condition->reads_enrollment = true;
+}
+
+static bool
+walk_for_reads(Node *node, void *context)
+{
+	Reads	   *reads = context;
+
+	if (node == NULL)
+		return false;
+	if (IsA(node, FieldSelect) && IsA(((FieldSelect *) node)->arg, Param))
+	{
+		note_parameter(reads, ((Param *) ((FieldSelect *) node)->arg)->paramid, ((FieldSelect *) node)->fieldnum);
+		return false;
+	}
+	if (IsA(node, Param))
+		note_parameter(reads, ((Param *) node)->paramid, 0);
+	else if (IsA(node, SubLink))
+		reads->condition->has_subquery = true;
+	else if (IsA(node, RangeTblEntry))
+	{
+		if (((RangeTblEntry *) node)->rtekind == RTE_RELATION)
+			reads->condition->relations = list_append_unique_oid(reads->condition->relations, ((RangeTblEntry *) node)->relid);
+		return false;
+	}
+	else if (IsA(node, Query))
+		return query_tree_walker((Query *) node, walk_for_reads, context, QTW_EXAMINE_RTES_BEFORE);
+	return expression_tree_walker(node, walk_for_reads, context);
+}
+
+/* The text of a function that is one expression: what follows RETURN. */
+static char *
+function_expression(Oid function)
+{
+	Datum		body = OidFunctionCall1(F_PG_GET_FUNCTION_SQLBODY, ObjectIdGetDatum(function));
+	char	   *text = TextDatumGetCString(body);
+
+	if (strncmp(text, "RETURN ", 7) != 0)
+		elog(ERROR, "unexpected body of function %u: %s", function, text);
+	return text + 7;
+}
+
+static void
+append_call(StringInfo sql, Oid function, const char *alias, List *parameters)
+{
+	ListCell   *cell;
+	const char *separator = "";
+
+	appendStringInfo(sql, "%s(", quote_qualified_identifier(get_namespace_name(get_func_namespace(function)), get_func_name(function)));
+	foreach(cell, parameters)
+	{
+		appendStringInfo(sql, "%s%s.%s", separator, alias, quote_identifier(lfirst(cell)));
+		separator = ", ";
+	}
+	appendStringInfoChar(sql, ')');
+}
+
+static LcCondition *
+load_function(Oid function)
+{
+	HeapTuple	tuple = SearchSysCache1(PROCOID, ObjectIdGetDatum(function));
+	LcCondition *condition = palloc0(sizeof(LcCondition));
+	Reads		reads = {0};
+	Form_pg_proc form;
+	char	  **names;
+	Oid		   *types;
+	char	   *modes;
+	int			n;
+	StringInfoData sql;
+	List	   *parameters = NIL;
+
+	if (!HeapTupleIsValid(tuple))
+		elog(ERROR, "cache lookup failed for function %u", function);
+	form = (Form_pg_proc) GETSTRUCT(tuple);
+	n = get_func_arg_info(tuple, &types, &names, &modes);
+	reads.condition = condition;
+	reads.row = 1;
+	reads.subject = 2;
+	reads.event = n == 4 ? 3 : 0;
+	reads.enrollment = n;
+	condition->function = function;
+	condition->alias = pstrdup(quote_identifier(NameStr(form->proname)));
+	if (n == 4)
+		condition->event_table = typeidTypeRelid(types[2]);
+	for (int i = 0; i < n; i++)
+		parameters = lappend(parameters, names[i]);
+	(void) walk_for_reads((Node *) function_query(tuple), &reads);
+
+	initStringInfo(&sql);
+	if (condition->has_subquery && !form->proretset && form->prorettype != VOIDOID)
+		appendStringInfoString(&sql, function_expression(function));
+	else
+		append_call(&sql, function, condition->alias, parameters);
+	condition->sql = sql.data;
+	ReleaseSysCache(tuple);
+	return condition;
+}
+
+LcCondition **
+lc_condition_load(LcLifecycle *lc, const char *name, int *n)
+{
+	List	   *functions = functions_named(lc->schema, name);
+	LcCondition **conditions = palloc0(Max(list_length(functions), 1) * sizeof(LcCondition *));
+	ListCell   *cell;
+
+	if (functions == NIL)
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_FUNCTION),
+				 errmsg("function %s of lifecycle \"%s\" is missing", quote_qualified_identifier(lc->schema, name), lc->name),
+				 errhint("Define what it belongs to again.")));
+	*n = 0;
+	foreach(cell, functions)
+		conditions[(*n)++] = load_function(lfirst_oid(cell));
+	return conditions;
+}

@@ -1,0 +1,311 @@
+/*
+ * definitions.c: the cache of definitions: finding, keeping and forgetting entries. load.c builds them.
+ *
+ * An entry becomes stale when a definition table changes (each has a trigger that sends a relcache invalidation of lifecycle.lifecycles, so
+ * that it follows the transaction of the change, also in other backends and also on rollback), and when a relation changes that the
+ * entry depends on. The callbacks only move entries to the stale list; their memory goes at the end of the transaction, so that pointers into
+ * an entry stay good until then.
+ */
+#include "postgres.h"
+
+#include "access/xact.h"
+#include "catalog/definitions.h"
+#include "catalog/load.h"
+#include "catalog/namespace.h"
+#include "catalog/owner.h"
+#include "catalog/pg_class.h"
+#include "catalog/pg_enum.h"
+#include "catalog/sql.h"
+#include "commands/trigger.h"
+#include "common/hashfn.h"
+#include "compat.h"
+#include "lifecycle.h"
+#include "miscadmin.h"
+#include "utils/builtins.h"
+#include "utils/inval.h"
+#include "utils/lsyscache.h"
+#include "utils/memutils.h"
+#include "utils/syscache.h"
+
+PG_FUNCTION_INFO_V1(lifecycle__definitions_changed);
+
+static List *entries = NIL;		/* in CacheMemoryContext, as the entries are */
+static List *stale_entries = NIL;
+static Oid	lifecycles_table = InvalidOid;
+static uint64 changes = 0;		/* counts invalidations: one that arrives while an entry is being built makes it stale at birth */
+
+static bool
+depends_on(const LcLifecycle *lc, Oid relation)
+{
+	for (int i = 0; i < lc->nrelations; i++)
+		if (lc->relations[i] == relation)
+			return true;
+	return false;
+}
+
+/* InvalidOid: all. */
+static void
+forget(Oid relation)
+{
+	MemoryContext old = MemoryContextSwitchTo(CacheMemoryContext);
+	ListCell   *cell;
+
+	changes++;
+	foreach(cell, entries)
+	{
+		LcLifecycle *lc = lfirst(cell);
+
+		if (relation == InvalidOid || relation == lifecycles_table || depends_on(lc, relation))
+		{
+			stale_entries = lappend(stale_entries, lc);
+			entries = foreach_delete_current(entries, cell);
+		}
+	}
+	MemoryContextSwitchTo(old);
+}
+
+static void
+relation_changed(Datum arg, Oid relation)
+{
+	if (entries != NIL || relation == lifecycles_table)
+		forget(relation);
+}
+
+/* A function or a schema was changed: rare enough to forget everything. */
+static void
+name_changed(Datum arg, int cache, uint32 hash)
+{
+	forget(InvalidOid);
+}
+
+static void
+transaction_ended(XactEvent event, void *arg)
+{
+	ListCell   *cell;
+
+	if (event != XACT_EVENT_COMMIT && event != XACT_EVENT_ABORT && event != XACT_EVENT_PREPARE)
+		return;
+	foreach(cell, stale_entries)
+		MemoryContextDelete(((LcLifecycle *) lfirst(cell))->context);
+	list_free(stale_entries);
+	stale_entries = NIL;
+}
+
+void
+lc_definitions_init(void)
+{
+	CacheRegisterRelcacheCallback(relation_changed, 0);
+	CacheRegisterSyscacheCallback(PROCOID, name_changed, 0);
+	CacheRegisterSyscacheCallback(NAMESPACEOID, name_changed, 0);
+	RegisterXactCallback(transaction_ended, NULL);
+}
+
+static Oid
+definitions_table(void)
+{
+	Oid			namespace = get_namespace_oid(LC_SCHEMA, true);
+
+	return OidIsValid(namespace) ? get_relname_relid("lifecycles", namespace) : InvalidOid;
+}
+
+void
+lc_definitions_changed(void)
+{
+	CacheInvalidateRelcacheByRelid(definitions_table());
+	CommandCounterIncrement();
+}
+
+Datum
+lifecycle__definitions_changed(PG_FUNCTION_ARGS)
+{
+	if (!CALLED_AS_TRIGGER(fcinfo))
+		ereport(ERROR,
+				(errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
+				 errmsg("function \"%s\" must be called as a trigger", "lifecycle._definitions_changed")));
+	CacheInvalidateRelcacheByRelid(definitions_table());
+	PG_RETURN_POINTER(NULL);
+}
+
+static void
+raise_undefined(const char *name)
+{
+	List	   *names = lc_lifecycle_names();
+	StringInfoData known;
+	ListCell   *cell;
+
+	initStringInfo(&known);
+	foreach(cell, names)
+		appendStringInfo(&known, "%s\"%s\"", known.len > 0 ? ", " : "", (char *) lfirst(cell));
+	ereport(ERROR,
+			(errcode(ERRCODE_UNDEFINED_OBJECT),
+			 errmsg("lifecycle \"%s\" is not defined", name),
+			 known.len > 0 ? errhint("Defined are: %s.", known.data) : errhint("Define it with lifecycle.define_lifecycle('%s', on_table => …).", name)));
+}
+
+LcLifecycle *
+lc_lifecycle_get(const char *name, bool missing_ok)
+{
+	ListCell   *cell;
+	LcLifecycle *lc;
+
+	foreach(cell, entries)
+	{
+		lc = lfirst(cell);
+		if (strcmp(lc->name, name) == 0)
+			return lc;
+	}
+	lifecycles_table = definitions_table();
+	lc = NULL;
+	if (OidIsValid(lifecycles_table))
+	{
+		uint64		seen;
+
+		/* An invalidation that comes in while the entry is built may be about what was read before it. */
+		do
+		{
+			seen = changes;
+			lc = lc_load_lifecycle(name);
+		} while (lc != NULL && seen != changes && (MemoryContextDelete(lc->context), true));
+	}
+	if (lc == NULL)
+	{
+		if (!missing_ok)
+			raise_undefined(name);
+		return NULL;
+	}
+	MemoryContextSetParent(lc->context, CacheMemoryContext);
+	{
+		MemoryContext old = MemoryContextSwitchTo(CacheMemoryContext);
+
+		entries = lappend(entries, lc);
+		MemoryContextSwitchTo(old);
+	}
+	if (lc->format != LC_FORMAT)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("the tables of lifecycle \"%s\" have format %d, this version of the extension needs %d", name, lc->format, LC_FORMAT),
+				 errhint("Call lifecycle.upgrade_lifecycle('%s').", name)));
+	return lc;
+}
+
+LcListener *
+lc_listener_get(LcLifecycle *lc, const char *event, int length)
+{
+	uint32		hash;
+	LcListener *listener;
+
+	if (lc->nlisteners == 0)
+		return NULL;
+	hash = hash_bytes((const unsigned char *) event, length);
+	for (listener = lc->buckets[hash & lc->bucket_mask]; listener != NULL; listener = listener->next)
+		if (listener->hash == hash && listener->length == length && memcmp(listener->event, event, length) == 0)
+			return listener;
+	return NULL;
+}
+
+LcSource *
+lc_source_of_table(LcLifecycle *lc, Oid table, const char *name)
+{
+	for (int i = 0; i < lc->nsources; i++)
+		if (lc->sources[i].table == table && (name == NULL || strcmp(lc->sources[i].name, name) == 0))
+			return &lc->sources[i];
+	return NULL;
+}
+
+LcRule *
+lc_rule_by_id(LcLifecycle *lc, int id)
+{
+	for (int i = 0; i < lc->nrules; i++)
+		if (lc->rules[i].id == id)
+			return &lc->rules[i];
+	return NULL;
+}
+
+LcVersion *
+lc_version_by_id(LcLifecycle *lc, int id)
+{
+	for (int i = 0; i < lc->nversions; i++)
+		if (lc->versions[i].id == id)
+			return &lc->versions[i];
+	return NULL;
+}
+
+int
+lc_stage_by_name(LcLifecycle *lc, const char *name)
+{
+	for (int i = 0; i < lc->nstages; i++)
+		if (strcmp(lc->stages[i].name, name) == 0)
+			return i;
+	return LC_NO_STAGE;
+}
+
+int
+lc_stage_by_label(LcLifecycle *lc, Oid label)
+{
+	for (int i = 0; i < lc->nstages; i++)
+		if (lc->stages[i].label == label)
+			return i;
+	return LC_NO_STAGE;
+}
+
+Datum
+lc_stage_datum(LcLifecycle *lc, int stage)
+{
+	Oid			label = lc->stages[stage].label;
+
+	if (EnumUncommitted(label))
+		ereport(ERROR,
+				(errcode(ERRCODE_UNSAFE_NEW_ENUM_VALUE_USAGE),
+				 errmsg("stage \"%s\" of lifecycle \"%s\" cannot be used before it is committed", lc->stages[stage].name, lc->name),
+				 errhint("Commit the transaction that calls lifecycle.add_stage first.")));
+	return ObjectIdGetDatum(label);
+}
+
+LcCondition *
+lc_condition_for(LcCondition **conditions, int n, Oid event_table)
+{
+	LcCondition *plain = NULL;
+
+	for (int i = 0; i < n; i++)
+	{
+		if (conditions[i]->event_table == event_table)
+			return conditions[i];
+		if (!OidIsValid(conditions[i]->event_table))
+			plain = conditions[i];
+	}
+	return plain;
+}
+
+List *
+lc_lifecycle_names(void)
+{
+	MemoryContext context = CurrentMemoryContext;
+	List	   *names = NIL;
+	LcIdentity	saved;
+
+	if (!OidIsValid(definitions_table()))
+		return NIL;
+	SPI_connect();
+	lc_identity_extension(&saved);
+	lc_run("SELECT name FROM lifecycle.lifecycles ORDER BY name");
+	for (uint64 i = 0; i < SPI_processed; i++)
+	{
+		char	   *name = SPI_getvalue(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, 1);
+		MemoryContext old = MemoryContextSwitchTo(context);
+
+		names = lappend(names, pstrdup(name));
+		MemoryContextSwitchTo(old);
+	}
+	lc_identity_restore(&saved);
+	SPI_finish();
+	return names;
+}
+
+void
+lc_check_definer(LcLifecycle *lc)
+{
+	if (!lc_owns_table(lc->on_table, GetUserId()))
+		ereport(ERROR,
+				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+				 errmsg("must be owner of table %s to change lifecycle \"%s\"", lc->on_table_sql, lc->name)));
+}
