@@ -1,0 +1,53 @@
+/*
+ * checks.h: what all definition functions check and do alike.
+ */
+#ifndef LC_CHECKS_H
+#define LC_CHECKS_H
+
+#include "catalog/definitions.h"
+#include "fmgr.h"
+
+/* Refuses names that are empty, too long or would not work as `name.column` in a condition. `what` is for the message. */
+extern void lc_check_name(const char *what, const char *name);
+
+/* Locks the definitions against other definers, and optionally a table, until the end of the transaction; lock_timeout bounds it, and errors say which. */
+extern void lc_lock_definitions(void);
+extern void lc_lock_table(Oid table);
+
+/* An ordinary table or a partitioned one, not temporary, owned by the current role; `use` is for the message, such as "the subject table". */
+extern void lc_check_table(Oid table, const char *use);
+
+/* A column of the table, or an error that names the nearest existing ones. */
+extern AttrNumber lc_check_column(Oid table, const char *column, const char *use);
+
+/* Arguments: NULL when the SQL argument is NULL; an error that names the argument when it must not be. */
+extern char *lc_arg_text(FunctionCallInfo fcinfo, int n);
+extern char *lc_arg_required(FunctionCallInfo fcinfo, int n, const char *argument);
+extern Interval *lc_arg_interval(FunctionCallInfo fcinfo, int n, const char *argument);
+extern List *lc_text_array_list(Datum array, const char *argument);
+
+/* One column of a row of a definition table. */
+typedef struct LcColumn
+{
+	const char *name;
+	const char *value;			/* as text; NULL: NULL */
+	bool		key;
+} LcColumn;
+
+typedef enum LcDefined
+{
+	LC_CREATED,
+	LC_UNCHANGED,
+	LC_REPLACED
+} LcDefined;
+
+/* Inserts the row, or updates the one with the same key, or finds it to be the same. Connected to SPI. */
+extern LcDefined lc_define_row(const char *table, const LcColumn *columns, int n);
+
+/* created, unchanged, replaced. */
+extern Datum lc_defined_text(LcDefined defined);
+
+/* Names of an attribute list or of stages for hints: "a", "b", … */
+extern char *lc_quoted_list(List *names);
+
+#endif							/* LC_CHECKS_H */

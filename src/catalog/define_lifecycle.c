@@ -1,0 +1,483 @@
+/*
+ * define_lifecycle.c: define_lifecycle and drop_lifecycle.
+ *
+ * The state tables are made as the owner of the subject table, in a schema of that owner: they are the user's data. What cannot be
+ * changed afterwards (table, key, schema, the order of stages) is refused with the call that does it instead.
+ */
+#include "postgres.h"
+
+#include "access/htup_details.h"
+#include "capture/capture.h"
+#include "catalog/checks.h"
+#include "catalog/condition.h"
+#include "catalog/define.h"
+#include "catalog/load.h"
+#include "catalog/namespace.h"
+#include "catalog/owner.h"
+#include "catalog/pg_type.h"
+#include "catalog/sql.h"
+#include "lifecycle.h"
+#include "miscadmin.h"
+#include "utils/builtins.h"
+#include "utils/lsyscache.h"
+#include "utils/syscache.h"
+
+PG_FUNCTION_INFO_V1(lifecycle_define_lifecycle);
+PG_FUNCTION_INFO_V1(lifecycle_drop_lifecycle);
+
+static const char *const ready_made[][2] = {
+	{"awareness", "lead_warming"},
+	{"consideration", "lead_nurturing"},
+	{"conversion", "lead_nurturing"},
+	{"retention", "engagement"},
+	{"advocacy", "engagement"},
+	{"inactive", "win_back"},
+	{"lost", "win_back"},
+};
+
+typedef struct Definition
+{
+	char	   *name;
+	Oid			on_table;
+	List	   *stages;
+	char	   *key_column;
+	char	   *schema;
+	char	   *initial_stage;
+	Datum		phases;			/* jsonb, 0: none */
+	char	   *timezone;
+	char	   *recipients;
+	bool		strict;
+	bool		simulated;
+} Definition;
+
+static void
+check_stages(List *stages)
+{
+	ListCell   *cell;
+
+	if (stages == NIL)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("a lifecycle needs at least one stage"),
+				 errhint("Leave out the argument stages for the ready-made ones.")));
+	if (list_length(stages) > LC_MAX_STAGES)
+		ereport(ERROR,
+				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
+				 errmsg("a lifecycle cannot have more than %d stages", LC_MAX_STAGES)));
+	foreach(cell, stages)
+	{
+		char	   *stage = lfirst(cell);
+
+		lc_check_stage_name(stage);
+		for (int i = 0; i < foreach_current_index(cell); i++)
+			if (strcmp(list_nth(stages, i), stage) == 0)
+				ereport(ERROR,
+						(errcode(ERRCODE_DUPLICATE_OBJECT),
+						 errmsg("stage \"%s\" is listed twice", stage)));
+	}
+}
+
+void
+lc_check_stage_name(const char *stage)
+{
+	if (stage[0] == '\0' || strlen(stage) >= NAMEDATALEN)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_NAME),
+				 errmsg("stage name \"%s\" must have 1 to %d bytes", stage, NAMEDATALEN - 1)));
+	if (stage[0] == '{' || strcmp(stage, "any") == 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_RESERVED_NAME),
+				 errmsg("stage name \"%s\" is reserved", stage),
+				 errdetail("Rules write 'any' for every stage, and '{a,b}' for several.")));
+}
+
+/* The one column of the primary key, or an error that says what to give. */
+static char *
+default_key(Oid table)
+{
+	Oid			types[1] = {OIDOID};
+	Datum		values[1] = {ObjectIdGetDatum(table)};
+
+	lc_run_args("SELECT a.attname FROM pg_catalog.pg_index i JOIN pg_catalog.pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = ANY (i.indkey) "
+				"WHERE i.indrelid = $1 AND i.indisprimary", 1, types, values, NULL);
+	if (SPI_processed != 1)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_TABLE_DEFINITION),
+				 errmsg(SPI_processed == 0 ? "table %s has no primary key" : "the primary key of table %s has several columns", lc_qualified_name(table)),
+				 errhint("Give the column that identifies a row: key_column => '…'. It must be NOT NULL and have a unique index.")));
+	return SPI_getvalue(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1);
+}
+
+static void
+check_key(Oid table, const char *column)
+{
+	AttrNumber	number = lc_check_column(table, column, "key_column");
+	Oid			type = get_atttype(table, number);
+	Oid			types[2] = {OIDOID, INT2OID};
+	Datum		values[2] = {ObjectIdGetDatum(table), Int16GetDatum(number)};
+
+	if (type != INT2OID && type != INT4OID && type != INT8OID && type != UUIDOID && type != TEXTOID && type != VARCHAROID)
+		ereport(ERROR,
+				(errcode(ERRCODE_DATATYPE_MISMATCH),
+				 errmsg("key column \"%s\" of table %s has type %s", column, lc_qualified_name(table), format_type_be(type)),
+				 errhint("A key can be smallint, integer, bigint, uuid, text or character varying.")));
+	lc_run_args("SELECT FROM pg_catalog.pg_index i JOIN pg_catalog.pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = $2 "
+				"WHERE i.indrelid = $1 AND i.indisunique AND i.indimmediate AND i.indpred IS NULL AND i.indnkeyatts = 1 AND i.indkey[0] = $2 "
+				"AND a.attnotnull", 2, types, values, NULL);
+	if (SPI_processed == 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_TABLE_DEFINITION),
+				 errmsg("key column \"%s\" of table %s must be NOT NULL and have a unique index", column, lc_qualified_name(table))));
+}
+
+static void
+read_arguments(FunctionCallInfo fcinfo, Definition *definition)
+{
+	definition->name = lc_arg_required(fcinfo, 0, "name");
+	lc_check_name("lifecycle name", definition->name);
+	if (PG_ARGISNULL(1))
+		ereport(ERROR,
+				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+				 errmsg("argument \"%s\" must not be null", "on_table")));
+	definition->on_table = PG_GETARG_OID(1);
+	lc_check_table(definition->on_table, "the subject table");
+	if (!PG_ARGISNULL(2))
+		definition->stages = lc_text_array_list(PG_GETARG_DATUM(2), "stages");
+	else
+		for (int i = 0; i < lengthof(ready_made); i++)
+			definition->stages = lappend(definition->stages, pstrdup(ready_made[i][0]));
+	check_stages(definition->stages);
+	definition->key_column = lc_arg_text(fcinfo, 3);
+	definition->schema = PG_ARGISNULL(4) ? definition->name : lc_arg_text(fcinfo, 4);
+	lc_check_name("schema name", definition->schema);
+	definition->initial_stage = PG_ARGISNULL(5) ? linitial(definition->stages) : lc_arg_text(fcinfo, 5);
+	definition->phases = PG_ARGISNULL(6) ? 0 : PG_GETARG_DATUM(6);
+	definition->timezone = lc_arg_text(fcinfo, 7);
+	definition->recipients = lc_arg_text(fcinfo, 8);
+	definition->strict = !PG_ARGISNULL(9) && PG_GETARG_BOOL(9);
+	definition->simulated = !PG_ARGISNULL(10) && PG_GETARG_BOOL(10);
+	for (int i = 0; i < list_length(definition->stages); i++)
+		if (strcmp(list_nth(definition->stages, i), definition->initial_stage) == 0)
+			return;
+	ereport(ERROR,
+			(errcode(ERRCODE_UNDEFINED_OBJECT),
+			 errmsg("initial stage \"%s\" is not among the stages", definition->initial_stage),
+			 errhint("The stages are %s.", lc_quoted_list(definition->stages))));
+}
+
+/* The row of stages for one stage; its phase is the given one, or that of the ready-made stage of the same name. */
+void
+lc_insert_stage(const char *lifecycle, const char *stage, int position, const char *phase)
+{
+	Oid			types[4] = {TEXTOID, TEXTOID, INT4OID, TEXTOID};
+	Datum		values[4] = {CStringGetTextDatum(lifecycle), CStringGetTextDatum(stage), Int32GetDatum(position)};
+	char		nulls[4] = {' ', ' ', ' ', ' '};
+
+	for (int i = 0; phase == NULL && i < lengthof(ready_made); i++)
+		if (strcmp(ready_made[i][0], stage) == 0)
+			phase = ready_made[i][1];
+	if (phase == NULL)
+		nulls[3] = 'n';
+	else
+		values[3] = CStringGetTextDatum(phase);
+	lc_run_args("INSERT INTO lifecycle.stages (lifecycle, name, position, phase) VALUES ($1, $2, $3, $4)", 4, types, values, nulls);
+}
+
+static void
+define_stages(const Definition *definition)
+{
+	ListCell   *cell;
+
+	foreach(cell, definition->stages)
+		lc_insert_stage(definition->name, lfirst(cell), foreach_current_index(cell) + 1, NULL);
+}
+
+/* Sets the phases that are given as {"stage": "phase"}. */
+static LcDefined
+define_phases(const Definition *definition)
+{
+	Oid			types[2] = {TEXTOID, JSONBOID};
+	Datum		values[2] = {CStringGetTextDatum(definition->name), definition->phases};
+
+	if (definition->phases == 0)
+		return LC_UNCHANGED;
+	lc_run_args("SELECT p.key FROM pg_catalog.jsonb_each_text($2) p WHERE NOT EXISTS "
+				"(SELECT FROM lifecycle.stages s WHERE s.lifecycle = $1 AND s.name = p.key)", 2, types, values, NULL);
+	if (SPI_processed > 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_OBJECT),
+				 errmsg("phases names the stage \"%s\", which does not exist", SPI_getvalue(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1)),
+				 errhint("The stages are %s.", lc_quoted_list(definition->stages))));
+	lc_run_args("UPDATE lifecycle.stages s SET phase = p.value FROM pg_catalog.jsonb_each_text($2) p "
+				"WHERE s.lifecycle = $1 AND s.name = p.key AND s.phase IS DISTINCT FROM p.value", 2, types, values, NULL);
+	return SPI_processed > 0 ? LC_REPLACED : LC_UNCHANGED;
+}
+
+typedef struct StateTable
+{
+	const char *name;
+	const char *prototype;
+	const char *options;		/* storage parameters, which LIKE does not copy */
+} StateTable;
+
+static const StateTable state_tables[] = {
+	{"subjects", "_subjects", "fillfactor = 85"},
+	{"transitions", "_transitions", NULL},
+	{"enrollments", "_enrollments", "fillfactor = 90"},
+	{"activity", "_activity", NULL},
+	{"messages", "_messages", "fillfactor = 90"},
+	{"failures", "_failures", NULL},
+	{"_due", "_due", "autovacuum_vacuum_scale_factor = 0.05, autovacuum_vacuum_cost_delay = 0"},
+};
+
+static void
+create_table(const Definition *definition, const StateTable *table, const char *key_type)
+{
+	const char *schema = quote_identifier(definition->schema);
+
+	lc_runf("CREATE TABLE %s.%s (LIKE lifecycle.%s INCLUDING ALL)", schema, table->name, table->prototype);
+	lc_runf("ALTER TABLE %s.%s ALTER subject_id TYPE %s USING NULL", schema, table->name, key_type);
+	lc_runf("COMMENT ON TABLE %s.%s IS %s", schema, table->name,
+			quote_literal_cstr(lc_prototype_comment(table->prototype)));
+	if (table->options)
+		lc_runf("ALTER TABLE %s.%s SET (%s)", schema, table->name, table->options);
+}
+
+char *
+lc_prototype_comment(const char *prototype)
+{
+	Oid			types[1] = {TEXTOID};
+	Datum		values[1] = {CStringGetTextDatum(psprintf("lifecycle.%s", prototype))};
+
+	lc_run_args("SELECT pg_catalog.obj_description($1::pg_catalog.regclass, 'pg_class')", 1, types, values, NULL);
+	return SPI_getvalue(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1);
+}
+
+static char *
+stage_list(List *stages)
+{
+	StringInfoData list;
+	ListCell   *cell;
+
+	initStringInfo(&list);
+	foreach(cell, stages)
+		appendStringInfo(&list, "%s%s", list.len > 0 ? ", " : "", quote_literal_cstr(lfirst(cell)));
+	return list.data;
+}
+
+static void
+create_state(const Definition *definition)
+{
+	Oid			owner = lc_table_owner(definition->on_table);
+	Oid			key_type = get_atttype(definition->on_table, get_attnum(definition->on_table, definition->key_column));
+	const char *schema = quote_identifier(definition->schema);
+	LcIdentity	saved;
+
+	if (OidIsValid(get_namespace_oid(definition->schema, true)))
+		ereport(ERROR,
+				(errcode(ERRCODE_DUPLICATE_SCHEMA),
+				 errmsg("schema \"%s\" already exists", definition->schema),
+				 errdetail("The state of lifecycle \"%s\" needs a schema of its own.", definition->name),
+				 errhint("Give another one: schema => '%s_lifecycle'.", definition->name)));
+	lc_identity_role(owner, &saved);
+	lc_runf("CREATE SCHEMA %s", schema);
+	lc_runf("COMMENT ON SCHEMA %s IS %s", schema,
+			quote_literal_cstr(psprintf("State of the lifecycle \"%s\" of table %s.", definition->name, lc_qualified_name(definition->on_table))));
+	lc_runf("CREATE TYPE %s.stage AS ENUM (%s)", schema, stage_list(definition->stages));
+	lc_runf("COMMENT ON TYPE %s.stage IS 'The stages, in their order.'", schema);
+	for (int i = 0; i < lengthof(state_tables); i++)
+		create_table(definition, &state_tables[i], format_type_be(key_type == VARCHAROID ? TEXTOID : key_type));
+	lc_runf("ALTER TABLE %s.subjects ALTER stage TYPE %s.stage USING NULL", schema, schema);
+	lc_runf("ALTER TABLE %s.transitions ALTER from_stage TYPE %s.stage USING NULL, ALTER to_stage TYPE %s.stage USING NULL",
+			schema, schema, schema);
+	lc_identity_restore(&saved);
+}
+
+static bool
+has_rows(Oid table)
+{
+	lc_runf("SELECT FROM %s LIMIT 1", lc_qualified_name(table));
+	return SPI_processed > 0;
+}
+
+static void
+bind_expressions(const Definition *definition)
+{
+	if (definition->timezone)
+		lc_condition_bind(definition->name, definition->schema, definition->on_table,
+						  &(LcBinding) {"the time-zone expression", lc_condition_name("timezone", "of the subject"), "text", definition->timezone, InvalidOid});
+	else
+		lc_condition_drop(definition->schema, lc_condition_name("timezone", "of the subject"));
+	if (definition->recipients)
+		lc_condition_bind(definition->name, definition->schema, definition->on_table,
+						  &(LcBinding) {"the recipients query", lc_condition_name("recipients", "of the subject"), "SETOF jsonb", definition->recipients, InvalidOid});
+	else
+		lc_condition_drop(definition->schema, lc_condition_name("recipients", "of the subject"));
+}
+
+/* An existing definition must be of the same table, key and schema, and its stages the beginning or a part of the new ones, in the same order. */
+static LcDefined
+check_existing(const LcLifecycle *lc, const Definition *definition)
+{
+	int			position = 0;
+	LcDefined	defined = LC_UNCHANGED;
+
+	if (lc->on_table != definition->on_table || strcmp(lc->key_column, definition->key_column) != 0 || strcmp(lc->schema, definition->schema) != 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_IN_USE),
+				 errmsg("the table, the key and the schema of lifecycle \"%s\" cannot be changed", lc->name),
+				 errdetail("It is defined on column \"%s\" of table %s, with schema \"%s\".", lc->key_column, lc->on_table_sql, lc->schema),
+				 errhint("Drop it first with lifecycle.drop_lifecycle('%s'), or give the new one another name.", lc->name)));
+	for (int i = 0; i < list_length(definition->stages); i++)
+	{
+		const char *stage = list_nth(definition->stages, i);
+
+		while (position < lc->nstages && lc->stages[position].retired && strcmp(lc->stages[position].name, stage) != 0)
+			position++;
+		if (position < lc->nstages && strcmp(lc->stages[position].name, stage) == 0)
+			position++;
+		else if (lc_stage_by_name((LcLifecycle *) lc, stage) == LC_NO_STAGE)
+			defined = LC_REPLACED;
+		else
+			break;
+	}
+	while (position < lc->nstages && lc->stages[position].retired)
+		position++;
+	if (position < lc->nstages)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_IN_USE),
+				 errmsg("stage \"%s\" of lifecycle \"%s\" is missing from the new stages or stands elsewhere", lc->stages[position].name, lc->name),
+				 errhint("Stages keep their order. Use lifecycle.rename_stage or lifecycle.retire_stage.")));
+	return defined;
+}
+
+static void
+add_missing_stages(const LcLifecycle *lc, const Definition *definition)
+{
+	const char *previous = NULL;
+	ListCell   *cell;
+
+	foreach(cell, definition->stages)
+	{
+		if (lc_stage_by_name((LcLifecycle *) lc, lfirst(cell)) == LC_NO_STAGE)
+			lc_add_stage(definition->name, definition->schema, definition->on_table, lfirst(cell), previous == NULL ? lc->stages[0].name : NULL, previous, NULL);
+		previous = lfirst(cell);
+	}
+}
+
+static LcDefined
+define_head(const Definition *definition, bool enrolls)
+{
+	LcColumn	columns[] = {
+		{"name", definition->name, true},
+		{"schema", definition->schema},
+		{"on_table", psprintf("%u", definition->on_table)},
+		{"key_column", definition->key_column},
+		{"initial_stage", definition->initial_stage},
+		{"timezone", definition->timezone},
+		{"recipients", definition->recipients},
+		{"strict", definition->strict ? "true" : "false"},
+		{"simulated", definition->simulated ? "true" : "false"},
+		{"enrolls", enrolls ? "true" : "false"},
+	};
+
+	/* regclass prints as a name, which depends on the search_path */
+	columns[2].value = lc_qualified_name(definition->on_table);
+	return lc_define_row("lifecycles", columns, lengthof(columns));
+}
+
+Datum
+lifecycle_define_lifecycle(PG_FUNCTION_ARGS)
+{
+	Definition	definition = {0};
+	LcDefined	defined;
+	LcLifecycle *lc;
+	LcIdentity	saved;
+	bool		enrolls;
+
+	SPI_connect();
+	read_arguments(fcinfo, &definition);
+	lc_lock_definitions();
+	lc_lock_table(definition.on_table);
+	if (definition.key_column == NULL)
+		definition.key_column = default_key(definition.on_table);
+	check_key(definition.on_table, definition.key_column);
+	lc = lc_lifecycle_get(definition.name, true);
+	if (lc != NULL)
+	{
+		lc_check_definer(lc);
+		defined = check_existing(lc, &definition);
+		enrolls = lc->enrolls;
+		if (defined == LC_REPLACED)
+			add_missing_stages(lc, &definition);
+	}
+	else
+	{
+		defined = LC_CREATED;
+		enrolls = !has_rows(definition.on_table);
+		create_state(&definition);
+	}
+	lc_identity_extension(&saved);
+	if (lc == NULL)
+		define_stages(&definition);
+	defined = Max(defined == LC_CREATED ? LC_UNCHANGED : defined, define_phases(&definition));
+	defined = Max(defined, define_head(&definition, enrolls));
+	lc_identity_restore(&saved);
+	if (lc == NULL)
+		defined = LC_CREATED;
+	if (defined != LC_UNCHANGED)
+	{
+		bind_expressions(&definition);
+		lc_definitions_changed();
+		lc_triggers_create(definition.name);
+		lc_create_views(definition.name);
+	}
+	if (defined == LC_CREATED && !enrolls)
+		ereport(NOTICE,
+				(errmsg("table %s has rows already: nobody is enrolled in workflows of lifecycle \"%s\" yet", lc_qualified_name(definition.on_table), definition.name),
+				 errhint("CALL lifecycle.backfill('%s') replays what was there before, lifecycle.waive_backfill('%s') goes without.", definition.name, definition.name)));
+	SPI_finish();
+	PG_RETURN_DATUM(lc_defined_text(defined));
+}
+
+void
+lc_create_views(const char *lifecycle)
+{
+	LcIdentity	saved;
+	Oid			types[1] = {TEXTOID};
+	Datum		values[1] = {CStringGetTextDatum(lifecycle)};
+
+	lc_identity_role(lc_table_owner(lc_lifecycle_get(lifecycle, false)->on_table), &saved);
+	lc_run_args("SELECT lifecycle._create_views($1)", 1, types, values, NULL);
+	lc_identity_restore(&saved);
+}
+
+Datum
+lifecycle_drop_lifecycle(PG_FUNCTION_ARGS)
+{
+	static const char *const tables[] = {"workflow_steps", "workflow_triggers", "workflow_versions", "workflows", "templates",
+	"transition_rules", "event_sources", "stages"};
+	char	   *name = lc_arg_required(fcinfo, 0, "lifecycle");
+	LcLifecycle *lc;
+	LcIdentity	saved;
+
+	SPI_connect();
+	lc_lock_definitions();
+	lc = lc_lifecycle_get(name, false);
+	lc_check_definer(lc);
+	lc_lock_table(lc->on_table);
+	lc_triggers_drop(name, lc->on_table);
+	for (int i = 0; i < lc->nsources; i++)
+		lc_triggers_drop(name, lc->sources[i].table);
+	lc_identity_extension(&saved);
+	for (int i = 0; i < lengthof(tables); i++)
+		lc_runf("DELETE FROM lifecycle.%s WHERE lifecycle = %s", tables[i], quote_literal_cstr(name));
+	lc_runf("DELETE FROM lifecycle.lifecycles WHERE name = %s", quote_literal_cstr(name));
+	lc_identity_restore(&saved);
+	lc_identity_role(lc_table_owner(lc->on_table), &saved);
+	lc_runf("DROP SCHEMA %s CASCADE", lc->quoted_schema);
+	lc_identity_restore(&saved);
+	lc_definitions_changed();
+	SPI_finish();
+	PG_RETURN_VOID();
+}

@@ -1,0 +1,266 @@
+/*
+ * define_source.c: event sources, and binding the conditions that read their rows.
+ */
+#include "postgres.h"
+
+#include "capture/capture.h"
+#include "catalog/checks.h"
+#include "catalog/condition.h"
+#include "catalog/define.h"
+#include "catalog/load.h"
+#include "catalog/owner.h"
+#include "catalog/pg_class.h"
+#include "catalog/pg_type.h"
+#include "catalog/sql.h"
+#include "parser/parse_coerce.h"
+#include "utils/builtins.h"
+#include "utils/fmgrprotos.h"
+#include "utils/lsyscache.h"
+#include "utils/timestamp.h"
+
+PG_FUNCTION_INFO_V1(lifecycle_define_event_source);
+PG_FUNCTION_INFO_V1(lifecycle_drop_event_source);
+
+/* Can rows of the source be events of this name? */
+static bool
+can_carry(const LcSource *source, const char *event)
+{
+	return source->event_name == NULL || strcmp(source->event_name, event) == 0;
+}
+
+void
+lc_bind_for_event(LcLifecycle *lc, const char *what, const char *function, const char *condition, const char *event, const char *source)
+{
+	LcBinding	binding = {what, function, "boolean", condition, InvalidOid};
+	char	   *error;
+	int			bound = 0;
+	List	   *names = NIL;
+
+	lc_condition_drop(lc->schema, function);
+	if (event == NULL)
+	{
+		lc_condition_bind(lc->name, lc->schema, lc->on_table, &binding);
+		return;
+	}
+	if (lc_condition_fits(lc->name, lc->schema, lc->on_table, &binding, &error))
+	{
+		lc_condition_bind(lc->name, lc->schema, lc->on_table, &binding);
+		return;
+	}
+	for (int i = 0; i < lc->nsources; i++)
+	{
+		LcSource   *candidate = &lc->sources[i];
+
+		if (source ? strcmp(candidate->name, source) != 0 : !can_carry(candidate, event))
+			continue;
+		names = lappend(names, candidate->name);
+		binding.event_table = candidate->table;
+		if (bound > 0 && !lc_condition_fits(lc->name, lc->schema, lc->on_table, &binding, &error))
+			ereport(ERROR,
+					(errcode(ERRCODE_AMBIGUOUS_PARAMETER),
+					 errmsg("%s does not fit event source \"%s\": %s", what, candidate->name, error),
+					 errhint("Say which source is meant: source => '%s'.", (char *) linitial(names))));
+		lc_condition_bind(lc->name, lc->schema, lc->on_table, &binding);
+		bound++;
+	}
+	if (bound == 0)
+		lc_condition_bind(lc->name, lc->schema, lc->on_table, &binding);
+}
+
+static void
+check_type(Oid table, const char *column, const char *use, Oid wanted, const char *wanted_name)
+{
+	Oid			type = get_atttype(table, lc_check_column(table, column, use));
+
+	if (!can_coerce_type(1, &type, &wanted, COERCION_ASSIGNMENT) || (wanted == TIMESTAMPTZOID && TypeCategory(type) != TYPCATEGORY_DATETIME))
+		ereport(ERROR,
+				(errcode(ERRCODE_DATATYPE_MISMATCH),
+				 errmsg("column \"%s\" of table %s, given as %s, has type %s", column, lc_qualified_name(table), use, format_type_be(type)),
+				 errhint("It must be %s.", wanted_name)));
+}
+
+/* smallint, integer and bigint join with each other; text with varchar; else the types must be the same. */
+static void
+check_subject(LcLifecycle *lc, Oid table, const char *column)
+{
+	Oid			type = get_atttype(table, lc_check_column(table, column, "subject_column"));
+	bool		integers = (type == INT2OID || type == INT4OID || type == INT8OID) &&
+		(lc->key_type == INT2OID || lc->key_type == INT4OID || lc->key_type == INT8OID);
+
+	if (type != lc->key_type && !integers && !(lc->key_type == TEXTOID && type == VARCHAROID))
+		ereport(ERROR,
+				(errcode(ERRCODE_DATATYPE_MISMATCH),
+				 errmsg("column \"%s\" of table %s has type %s, the key of lifecycle \"%s\" has type %s",
+						column, lc_qualified_name(table), format_type_be(type), lc->name, lc->key_type_sql),
+				 errhint("The subject column must join to the key.")));
+}
+
+/* Rules and workflow triggers with a condition that reads the event must also fit the new source. */
+static void
+bind_to_source(LcLifecycle *lc, const LcSource *source)
+{
+	uint64		n;
+	SPITupleTable *table;
+	LcIdentity	saved;
+
+	lc_identity_extension(&saved);
+	lc_runf("SELECT 'condition of transition \"' || name || '\"', condition_function, condition FROM lifecycle.transition_rules "
+			"WHERE lifecycle = %1$s AND source IS NULL AND condition IS NOT NULL AND (%2$s IS NULL OR on_event = %2$s) AND on_event IS NOT NULL "
+			"UNION ALL SELECT 'condition of workflow \"' || v.workflow || '\"', t.condition_function, t.condition FROM lifecycle.workflow_triggers t "
+			"JOIN lifecycle.workflow_versions v ON v.id = t.version_id JOIN lifecycle.workflows w ON w.lifecycle = v.lifecycle AND w.name = v.workflow "
+			"WHERE t.lifecycle = %1$s AND t.source IS NULL AND t.condition IS NOT NULL AND w.state <> 'archived' "
+			"AND (%2$s IS NULL OR t.event_name = %2$s) AND t.event_name IS NOT NULL",
+			quote_literal_cstr(lc->name), source->event_name ? quote_literal_cstr(source->event_name) : "NULL");
+	n = SPI_processed;
+	table = SPI_tuptable;
+	lc_identity_restore(&saved);
+	for (uint64 i = 0; i < n; i++)
+	{
+		char	   *function = SPI_getvalue(table->vals[i], table->tupdesc, 2);
+		int			overloads;
+		LcCondition **conditions = lc_condition_load(lc, function, &overloads);
+		LcBinding	binding = {SPI_getvalue(table->vals[i], table->tupdesc, 1), function, "boolean",
+		SPI_getvalue(table->vals[i], table->tupdesc, 3), source->table};
+
+		if (OidIsValid(conditions[0]->event_table) && lc_condition_for(conditions, overloads, source->table) == NULL)
+			lc_condition_bind(lc->name, lc->schema, lc->on_table, &binding);
+	}
+}
+
+static void
+check_arguments(LcLifecycle *lc, Oid table, const LcSource *source, const char *becomes)
+{
+	lc_check_table(table, "an event source");
+	if (table == lc->on_table && becomes == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("table %s holds the subjects of lifecycle \"%s\"", lc->on_table_sql, lc->name),
+				 errhint("Give the condition that makes a row an event: becomes => '…'.")));
+	if (get_rel_relispartition(table))
+		ereport(ERROR,
+				(errcode(ERRCODE_WRONG_OBJECT_TYPE),
+				 errmsg("table %s is a partition", lc_qualified_name(table)),
+				 errhint("Name the partitioned table that it belongs to.")));
+	check_subject(lc, table, source->subject_column);
+	if ((source->name_column == NULL) == (source->event_name == NULL))
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("an event source needs either a column with the names of its events or one name for all of them"),
+				 errhint("Give name_column => '…' or event_name => '…'.")));
+	if (source->name_column)
+		check_type(table, source->name_column, "name_column", TEXTOID, "text");
+	if (source->event_name && source->event_name[0] == '\0')
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_NAME),
+				 errmsg("the name of an event must not be empty")));
+	check_type(table, source->time_column, "time_column", TIMESTAMPTZOID, "timestamp with time zone, timestamp or date");
+}
+
+Datum
+lifecycle_define_event_source(PG_FUNCTION_ARGS)
+{
+	char	   *lifecycle = lc_arg_required(fcinfo, 0, "lifecycle");
+	Oid			table;
+	LcSource	source = {0};
+	char	   *becomes = lc_arg_text(fcinfo, 7);
+	LcLifecycle *lc;
+	LcDefined	defined;
+	LcIdentity	saved;
+
+	SPI_connect();
+	lc_lock_definitions();
+	lc = lc_lifecycle_get(lifecycle, false);
+	lc_check_definer(lc);
+	if (PG_ARGISNULL(1))
+		ereport(ERROR,
+				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+				 errmsg("argument \"%s\" must not be null", "on_table")));
+	table = source.table = PG_GETARG_OID(1);
+	source.subject_column = lc_arg_required(fcinfo, 2, "subject_column");
+	source.time_column = lc_arg_required(fcinfo, 3, "time_column");
+	source.name_column = lc_arg_text(fcinfo, 4);
+	source.event_name = lc_arg_text(fcinfo, 5);
+	source.name = PG_ARGISNULL(6) ? get_rel_name(table) : lc_arg_text(fcinfo, 6);
+	if (source.name[0] == '\0' || strlen(source.name) >= NAMEDATALEN)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_NAME),
+				 errmsg("event source name \"%s\" must have 1 to %d bytes", source.name, NAMEDATALEN - 1)));
+	check_arguments(lc, table, &source, becomes);
+	lc_lock_table(table);
+	{
+		Interval   *within = lc_arg_interval(fcinfo, 8, "enroll_within");
+		char	   *function = becomes ? lc_condition_name("becomes", source.name) : NULL;
+		LcColumn	columns[] = {
+			{"lifecycle", lifecycle, true},
+			{"name", source.name, true},
+			{"on_table", lc_qualified_name(table)},
+			{"subject_column", source.subject_column},
+			{"name_column", source.name_column},
+			{"event_name", source.event_name},
+			{"time_column", source.time_column},
+			{"becomes", becomes},
+			{"becomes_function", function},
+			{"enroll_within", within ? DatumGetCString(DirectFunctionCall1(interval_out, IntervalPGetDatum(within))) : NULL},
+			{"by_row", get_rel_relkind(table) == RELKIND_PARTITIONED_TABLE ? "true" : "false"},
+		};
+
+		lc_identity_extension(&saved);
+		defined = lc_define_row("event_sources", columns, lengthof(columns));
+		lc_identity_restore(&saved);
+		if (defined != LC_UNCHANGED)
+		{
+			lc_condition_drop(lc->schema, lc_condition_name("becomes", source.name));
+			if (becomes)
+				lc_condition_bind(lc->name, lc->schema, lc->on_table,
+								  &(LcBinding) {"argument becomes", function, "boolean", becomes, table});
+			bind_to_source(lc, &source);
+			lc_definitions_changed();
+			lc_triggers_create(lifecycle);
+		}
+	}
+	SPI_finish();
+	PG_RETURN_DATUM(lc_defined_text(defined));
+}
+
+Datum
+lifecycle_drop_event_source(PG_FUNCTION_ARGS)
+{
+	char	   *lifecycle = lc_arg_required(fcinfo, 0, "lifecycle");
+	char	   *name = lc_arg_required(fcinfo, 1, "name");
+	LcLifecycle *lc;
+	LcSource   *source = NULL;
+	List	   *names = NIL;
+	LcIdentity	saved;
+
+	SPI_connect();
+	lc_lock_definitions();
+	lc = lc_lifecycle_get(lifecycle, false);
+	lc_check_definer(lc);
+	for (int i = 0; i < lc->nsources; i++)
+	{
+		names = lappend(names, lc->sources[i].name);
+		if (strcmp(lc->sources[i].name, name) == 0)
+			source = &lc->sources[i];
+	}
+	if (source == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_OBJECT),
+				 errmsg("event source \"%s\" of lifecycle \"%s\" does not exist", name, lifecycle),
+				 names == NIL ? 0 : errhint("Its event sources are %s.", lc_quoted_list(names))));
+	for (int i = 0; i < lc->nrules; i++)
+		if (lc->rules[i].source && strcmp(lc->rules[i].source, name) == 0)
+			ereport(ERROR,
+					(errcode(ERRCODE_DEPENDENT_OBJECTS_STILL_EXIST),
+					 errmsg("transition \"%s\" needs event source \"%s\"", lc->rules[i].name, name),
+					 errhint("Drop it first with lifecycle.drop_transition('%s', '%s').", lifecycle, lc->rules[i].name)));
+	lc_lock_table(source->table);
+	lc_identity_extension(&saved);
+	lc_runf("DELETE FROM lifecycle.event_sources WHERE lifecycle = %s AND name = %s", quote_literal_cstr(lifecycle), quote_literal_cstr(name));
+	lc_identity_restore(&saved);
+	lc_condition_drop(lc->schema, lc_condition_name("becomes", name));
+	lc_triggers_drop(lifecycle, source->table);
+	lc_definitions_changed();
+	lc_triggers_create(lifecycle);
+	SPI_finish();
+	PG_RETURN_VOID();
+}

@@ -1,0 +1,203 @@
+/*
+ * define_stage.c: adding, renaming and retiring stages.
+ *
+ * Enum labels cannot be dropped or moved, and one added in a transaction cannot be used before it commits; so stages are retired, not
+ * dropped, and definitions name them as text.
+ */
+#include "postgres.h"
+
+#include "capture/capture.h"
+#include "catalog/checks.h"
+#include "catalog/define.h"
+#include "catalog/load.h"
+#include "catalog/owner.h"
+#include "catalog/pg_type.h"
+#include "catalog/sql.h"
+#include "clock.h"
+#include "lifecycle.h"
+#include "utils/builtins.h"
+#include "utils/timestamp.h"
+
+PG_FUNCTION_INFO_V1(lifecycle_add_stage);
+PG_FUNCTION_INFO_V1(lifecycle_rename_stage);
+PG_FUNCTION_INFO_V1(lifecycle_retire_stage);
+
+static int
+existing_stage(LcLifecycle *lc, const char *stage)
+{
+	int			index = lc_stage_by_name(lc, stage);
+	List	   *names = NIL;
+
+	if (index != LC_NO_STAGE)
+		return index;
+	for (int i = 0; i < lc->nstages; i++)
+		names = lappend(names, lc->stages[i].name);
+	ereport(ERROR,
+			(errcode(ERRCODE_UNDEFINED_OBJECT),
+			 errmsg("stage \"%s\" of lifecycle \"%s\" does not exist", stage, lc->name),
+			 errhint("The stages are %s.", lc_quoted_list(names))));
+}
+
+int
+lc_check_stage(LcLifecycle *lc, const char *stage)
+{
+	int			index = existing_stage(lc, stage);
+
+	if (lc->stages[index].retired)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("stage \"%s\" of lifecycle \"%s\" is retired", stage, lc->name)));
+	return index;
+}
+
+void
+lc_add_stage(const char *lifecycle, const char *schema, Oid on_table, const char *stage, const char *before, const char *after, const char *phase)
+{
+	const char *neighbor = before ? before : after;
+	Oid			types[3] = {TEXTOID, TEXTOID, BOOLOID};
+	Datum		values[3] = {CStringGetTextDatum(lifecycle), CStringGetTextDatum(neighbor ? neighbor : ""), BoolGetDatum(before != NULL)};
+	LcIdentity	saved;
+	int			position;
+
+	lc_identity_role(lc_table_owner(on_table), &saved);
+	if (neighbor)
+		lc_runf("ALTER TYPE %s.stage ADD VALUE %s %s %s", quote_identifier(schema), quote_literal_cstr(stage),
+				before ? "BEFORE" : "AFTER", quote_literal_cstr(neighbor));
+	else
+		lc_runf("ALTER TYPE %s.stage ADD VALUE %s", quote_identifier(schema), quote_literal_cstr(stage));
+	lc_identity_restore(&saved);
+
+	lc_identity_extension(&saved);
+	lc_run_args("SELECT (COALESCE(pg_catalog.min(CASE WHEN $3 THEN position ELSE position + 1 END) FILTER (WHERE name = $2), "
+				"pg_catalog.max(position) + 1))::pg_catalog.int4 FROM lifecycle.stages WHERE lifecycle = $1", 3, types, values, NULL);
+	position = atoi(SPI_getvalue(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1));
+	lc_runf("UPDATE lifecycle.stages SET position = position + 1 WHERE lifecycle = %s AND position >= %d",
+			quote_literal_cstr(lifecycle), position);
+	lc_insert_stage(lifecycle, stage, position, phase);
+	lc_identity_restore(&saved);
+	lc_definitions_changed();
+}
+
+Datum
+lifecycle_add_stage(PG_FUNCTION_ARGS)
+{
+	char	   *name = lc_arg_required(fcinfo, 0, "lifecycle");
+	char	   *stage = lc_arg_required(fcinfo, 1, "stage");
+	char	   *before = lc_arg_text(fcinfo, 2);
+	char	   *after = lc_arg_text(fcinfo, 3);
+	char	   *phase = lc_arg_text(fcinfo, 4);
+	LcLifecycle *lc = lc_lifecycle_get(name, false);
+
+	lc_check_definer(lc);
+	lc_check_stage_name(stage);
+	if (before && after)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("give either before or after, not both")));
+	if (before || after)
+		existing_stage(lc, before ? before : after);
+	if (lc->nstages >= LC_MAX_STAGES)
+		ereport(ERROR,
+				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
+				 errmsg("a lifecycle cannot have more than %d stages", LC_MAX_STAGES)));
+	if (lc_stage_by_name(lc, stage) != LC_NO_STAGE)
+		PG_RETURN_DATUM(lc_defined_text(LC_UNCHANGED));
+	SPI_connect();
+	lc_lock_definitions();
+	lc_add_stage(name, lc->schema, lc->on_table, stage, before, after, phase);
+	lc_create_views(name);
+	SPI_finish();
+	PG_RETURN_DATUM(lc_defined_text(LC_CREATED));
+}
+
+/* Renames the stage wherever a definition names it. A quoted key and value cannot occur inside another JSON string, where quotes are escaped. */
+static void
+rename_in_definitions(const char *lifecycle, const char *from, const char *to)
+{
+	static const char *const statements[] = {
+		"UPDATE lifecycle.stages SET name = $3 WHERE lifecycle = $1 AND name = $2",
+		"UPDATE lifecycle.lifecycles SET initial_stage = $3 WHERE name = $1 AND initial_stage = $2",
+		"UPDATE lifecycle.transition_rules SET from_stages = pg_catalog.array_replace(from_stages, $2, $3), "
+		"to_stage = CASE WHEN to_stage = $2 THEN $3 ELSE to_stage END "
+		"WHERE lifecycle = $1 AND ($2 = ANY (from_stages) OR to_stage = $2)",
+		"UPDATE lifecycle.workflow_triggers SET stage = CASE WHEN stage = $2 THEN $3 ELSE stage END, "
+		"from_stage = CASE WHEN from_stage = $2 THEN $3 ELSE from_stage END WHERE lifecycle = $1 AND $2 IN (stage, from_stage)",
+		"UPDATE lifecycle.workflow_steps SET arguments = arguments || pg_catalog.jsonb_build_object('stage', $3) "
+		"WHERE lifecycle = $1 AND arguments ->> 'stage' = $2",
+		"UPDATE lifecycle.workflow_versions SET (entry, exits, goal, steps) = (SELECT "
+		"pg_catalog.replace(pg_catalog.replace(entry::text, a.old, a.new), b.old, b.new)::pg_catalog.jsonb, "
+		"pg_catalog.replace(pg_catalog.replace(exits::text, a.old, a.new), b.old, b.new)::pg_catalog.jsonb, "
+		"pg_catalog.replace(pg_catalog.replace(goal::text, a.old, a.new), b.old, b.new)::pg_catalog.jsonb, "
+		"pg_catalog.replace(steps::text, a.old, a.new)::pg_catalog.jsonb FROM "
+		"(SELECT '\"stage\": ' || pg_catalog.to_json($2), '\"stage\": ' || pg_catalog.to_json($3)) a(old, new), "
+		"(SELECT '\"from_stage\": ' || pg_catalog.to_json($2), '\"from_stage\": ' || pg_catalog.to_json($3)) b(old, new)) "
+		"WHERE lifecycle = $1",
+	};
+	Oid			types[3] = {TEXTOID, TEXTOID, TEXTOID};
+	Datum		values[3] = {CStringGetTextDatum(lifecycle), CStringGetTextDatum(from), CStringGetTextDatum(to)};
+
+	for (int i = 0; i < lengthof(statements); i++)
+		lc_run_args(statements[i], 3, types, values, NULL);
+}
+
+Datum
+lifecycle_rename_stage(PG_FUNCTION_ARGS)
+{
+	char	   *name = lc_arg_required(fcinfo, 0, "lifecycle");
+	char	   *from = lc_arg_required(fcinfo, 1, "stage");
+	char	   *to = lc_arg_required(fcinfo, 2, "new_name");
+	LcLifecycle *lc = lc_lifecycle_get(name, false);
+	LcIdentity	saved;
+
+	lc_check_definer(lc);
+	lc_check_stage_name(to);
+	existing_stage(lc, from);
+	if (lc_stage_by_name(lc, to) != LC_NO_STAGE)
+		ereport(ERROR,
+				(errcode(ERRCODE_DUPLICATE_OBJECT),
+				 errmsg("stage \"%s\" of lifecycle \"%s\" already exists", to, name)));
+	SPI_connect();
+	lc_lock_definitions();
+	lc_identity_role(lc_table_owner(lc->on_table), &saved);
+	lc_runf("ALTER TYPE %s.stage RENAME VALUE %s TO %s", lc->quoted_schema, quote_literal_cstr(from), quote_literal_cstr(to));
+	lc_identity_restore(&saved);
+	lc_identity_extension(&saved);
+	rename_in_definitions(name, from, to);
+	lc_identity_restore(&saved);
+	lc_definitions_changed();
+	SPI_finish();
+	PG_RETURN_VOID();
+}
+
+Datum
+lifecycle_retire_stage(PG_FUNCTION_ARGS)
+{
+	char	   *name = lc_arg_required(fcinfo, 0, "lifecycle");
+	char	   *stage = lc_arg_required(fcinfo, 1, "stage");
+	LcLifecycle *lc = lc_lifecycle_get(name, false);
+	int			index;
+	LcIdentity	saved;
+
+	lc_check_definer(lc);
+	index = existing_stage(lc, stage);
+	if (index == lc->initial_stage)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_IN_USE),
+				 errmsg("stage \"%s\" is the initial stage of lifecycle \"%s\"", stage, name),
+				 errhint("Define the lifecycle with another initial_stage first.")));
+	for (int i = 0; i < lc->nrules; i++)
+		if (lc->rules[i].to == index)
+			ereport(ERROR,
+					(errcode(ERRCODE_OBJECT_IN_USE),
+					 errmsg("transition \"%s\" leads to stage \"%s\"", lc->rules[i].name, stage),
+					 errhint("Drop it first with lifecycle.drop_transition('%s', '%s').", name, lc->rules[i].name)));
+	SPI_connect();
+	lc_lock_definitions();
+	lc_identity_extension(&saved);
+	lc_runf("UPDATE lifecycle.stages SET retired_at = '%s' WHERE lifecycle = %s AND name = %s AND retired_at IS NULL",
+			timestamptz_to_str(lc_now(lc->simulated)), quote_literal_cstr(name), quote_literal_cstr(stage));
+	lc_identity_restore(&saved);
+	lc_definitions_changed();
+	SPI_finish();
+	PG_RETURN_VOID();
+}

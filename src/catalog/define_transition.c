@@ -1,0 +1,318 @@
+/*
+ * define_transition.c: transition rules.
+ */
+#include "postgres.h"
+
+#include "capture/capture.h"
+#include "catalog/checks.h"
+#include "catalog/condition.h"
+#include "catalog/define.h"
+#include "catalog/load.h"
+#include "catalog/owner.h"
+#include "catalog/pg_type.h"
+#include "catalog/sql.h"
+#include "utils/array.h"
+#include "utils/builtins.h"
+#include "utils/fmgrprotos.h"
+#include "utils/lsyscache.h"
+#include "utils/timestamp.h"
+
+PG_FUNCTION_INFO_V1(lifecycle_define_transition);
+PG_FUNCTION_INFO_V1(lifecycle_drop_transition);
+
+typedef struct Rule
+{
+	const char *from_kind;
+	List	   *from;
+	char	   *to;
+	char	   *on_event;
+	char	   *condition;
+	Interval   *after;
+	char	   *after_text;
+	char	   *without_event;
+	char	   *on_date;
+	char	   *source;
+	int			priority;
+	char	   *name;
+} Rule;
+
+/* From stages come as text ('a', '{a,b}', 'any', NULL) or as text[]. */
+static void
+read_from(FunctionCallInfo fcinfo, Rule *rule)
+{
+	if (PG_ARGISNULL(1))
+	{
+		rule->from_kind = "entry";
+		return;
+	}
+	rule->from_kind = "stages";
+	if (get_fn_expr_argtype(fcinfo->flinfo, 1) == TEXTARRAYOID)
+		rule->from = lc_text_array_list(PG_GETARG_DATUM(1), "from_stage");
+	else
+	{
+		char	   *text = lc_arg_text(fcinfo, 1);
+
+		if (text[0] == '{')
+			rule->from = lc_text_array_list(OidInputFunctionCall(F_ARRAY_IN, text, TEXTOID, -1), "from_stage");
+		else if (strcmp(text, "any") == 0)
+			rule->from_kind = "any";
+		else
+			rule->from = list_make1(text);
+	}
+	if (rule->from == NIL && strcmp(rule->from_kind, "stages") == 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("a transition needs at least one stage that it leaves"),
+				 errhint("Write NULL for new subjects, 'any' for every stage.")));
+}
+
+static char *
+interval_text(const Interval *interval)
+{
+	return interval ? DatumGetCString(DirectFunctionCall1(interval_out, PointerGetDatum(interval))) : NULL;
+}
+
+/* from, to and trigger, as the name of a rule that was given none. */
+static char *
+default_name(const Rule *rule)
+{
+	StringInfoData name;
+	ListCell   *cell;
+
+	initStringInfo(&name);
+	if (strcmp(rule->from_kind, "stages") != 0)
+		appendStringInfoString(&name, strcmp(rule->from_kind, "any") == 0 ? "any" : "new");
+	foreach(cell, rule->from)
+		appendStringInfo(&name, "%s%s", name.len > 0 ? ", " : "", (char *) lfirst(cell));
+	appendStringInfo(&name, " to %s", rule->to);
+	if (rule->on_event)
+		appendStringInfo(&name, " on %s", rule->on_event);
+	if (rule->without_event)
+		appendStringInfo(&name, " without %s for %s", rule->without_event, rule->after_text);
+	else if (rule->after)
+		appendStringInfo(&name, " after %s", rule->after_text);
+	if (rule->on_date)
+		appendStringInfo(&name, " on date");
+	if (rule->condition)
+		appendStringInfo(&name, " if condition");
+	return name.data;
+}
+
+static void
+check_trigger(const Rule *rule)
+{
+	int			triggers = (rule->on_event != NULL) + (rule->on_date != NULL) + (rule->after != NULL || rule->without_event != NULL);
+
+	if (triggers > 1)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("a transition has one trigger: on_event, on_date, after, or without_event with after"),
+				 errhint("Define one transition for each.")));
+	if (rule->without_event && rule->after == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("without_event needs the argument after"),
+				 errhint("Say how long the event must stay away: after => '90 days'.")));
+	if (rule->after && rule->after->month == 0 && rule->after->day == 0 && rule->after->time == 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("argument \"%s\" must be longer than zero", "after")));
+	if (strcmp(rule->from_kind, "entry") == 0 && triggers > 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("a transition of new subjects has no trigger but their insertion"),
+				 errhint("Leave out on_event, on_date, after and without_event, or name the stages that are left.")));
+	if (rule->source && rule->on_event == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("argument source goes with on_event only")));
+}
+
+static void
+check_stages(LcLifecycle *lc, const Rule *rule)
+{
+	ListCell   *cell;
+
+	(void) lc_check_stage(lc, rule->to);
+	foreach(cell, rule->from)
+	{
+		(void) lc_check_stage(lc, lfirst(cell));
+		if (strcmp(lfirst(cell), rule->to) == 0)
+			ereport(ERROR,
+					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+					 errmsg("a transition cannot lead from stage \"%s\" to itself", rule->to)));
+		for (int i = 0; i < foreach_current_index(cell); i++)
+			if (strcmp(list_nth(rule->from, i), lfirst(cell)) == 0)
+				ereport(ERROR,
+						(errcode(ERRCODE_DUPLICATE_OBJECT),
+						 errmsg("stage \"%s\" is listed twice", (char *) lfirst(cell))));
+	}
+}
+
+/* Some event source must be able to carry the event. */
+static void
+check_event(LcLifecycle *lc, const Rule *rule)
+{
+	const char *event = rule->on_event ? rule->on_event : rule->without_event;
+	List	   *names = NIL;
+
+	if (event == NULL)
+		return;
+	if (event[0] == '\0')
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_NAME),
+				 errmsg("the name of an event must not be empty")));
+	for (int i = 0; i < lc->nsources; i++)
+	{
+		LcSource   *source = &lc->sources[i];
+
+		names = lappend(names, source->name);
+		if ((rule->source == NULL || strcmp(rule->source, source->name) == 0) &&
+			(source->event_name == NULL || strcmp(source->event_name, event) == 0))
+			return;
+	}
+	if (names == NIL)
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_OBJECT),
+				 errmsg("lifecycle \"%s\" has no event source", lc->name),
+				 errhint("Define one first: lifecycle.define_event_source('%s', …).", lc->name)));
+	ereport(ERROR,
+			(errcode(ERRCODE_UNDEFINED_OBJECT),
+			 rule->source ? errmsg("event source \"%s\" cannot carry event \"%s\"", rule->source, event) :
+			 errmsg("no event source of lifecycle \"%s\" can carry event \"%s\"", lc->name, event),
+			 errhint("Its event sources are %s.", lc_quoted_list(names))));
+}
+
+static LcDefined
+define_rule(const char *lifecycle, const Rule *rule, const char *condition_function, const char *date_function)
+{
+	ArrayType  *from;
+	Datum	   *elements = palloc(Max(list_length(rule->from), 1) * sizeof(Datum));
+	ListCell   *cell;
+	LcDefined	defined;
+	LcIdentity	saved;
+
+	foreach(cell, rule->from)
+		elements[foreach_current_index(cell)] = CStringGetTextDatum(lfirst(cell));
+	from = DatumGetArrayTypeP(lc_array(elements, NULL, list_length(rule->from), TEXTOID));
+	{
+		LcColumn	columns[] = {
+			{"lifecycle", lifecycle, true},
+			{"name", rule->name, true},
+			{"from_kind", rule->from_kind},
+			{"from_stages", OidOutputFunctionCall(F_ARRAY_OUT, PointerGetDatum(from))},
+			{"to_stage", rule->to},
+			{"on_event", rule->on_event},
+			{"source", rule->source},
+			{"condition", rule->condition},
+			{"condition_function", condition_function},
+			{"after", rule->after_text},
+			{"without_event", rule->without_event},
+			{"on_date", rule->on_date},
+			{"date_function", date_function},
+			{"priority", psprintf("%d", rule->priority)},
+		};
+
+		lc_identity_extension(&saved);
+		defined = lc_define_row("transition_rules", columns, lengthof(columns));
+		lc_identity_restore(&saved);
+	}
+	return defined;
+}
+
+static void
+read_arguments(FunctionCallInfo fcinfo, Rule *rule)
+{
+	read_from(fcinfo, rule);
+	rule->to = lc_arg_required(fcinfo, 2, "to_stage");
+	rule->on_event = lc_arg_text(fcinfo, 3);
+	rule->condition = lc_arg_text(fcinfo, 4);
+	rule->after = lc_arg_interval(fcinfo, 5, "after");
+	rule->after_text = interval_text(rule->after);
+	rule->without_event = lc_arg_text(fcinfo, 6);
+	rule->on_date = lc_arg_text(fcinfo, 7);
+	rule->source = lc_arg_text(fcinfo, 8);
+	rule->priority = PG_ARGISNULL(9) ? 100 : PG_GETARG_INT32(9);
+	rule->name = PG_ARGISNULL(10) ? default_name(rule) : lc_arg_text(fcinfo, 10);
+	if (rule->name[0] == '\0')
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_NAME),
+				 errmsg("the name of a transition must not be empty")));
+}
+
+Datum
+lifecycle_define_transition(PG_FUNCTION_ARGS)
+{
+	char	   *lifecycle = lc_arg_required(fcinfo, 0, "lifecycle");
+	Rule		rule = {0};
+	LcLifecycle *lc;
+	LcDefined	defined;
+	char	   *condition_function;
+	char	   *date_function;
+
+	read_arguments(fcinfo, &rule);
+	SPI_connect();
+	lc_lock_definitions();
+	lc = lc_lifecycle_get(lifecycle, false);
+	lc_check_definer(lc);
+	check_trigger(&rule);
+	check_stages(lc, &rule);
+	check_event(lc, &rule);
+	condition_function = rule.condition ? lc_condition_name("rule", rule.name) : NULL;
+	date_function = rule.on_date ? lc_condition_name("date", rule.name) : NULL;
+	defined = define_rule(lifecycle, &rule, condition_function, date_function);
+	if (defined != LC_UNCHANGED)
+	{
+		if (rule.condition)
+			lc_bind_for_event(lc, psprintf("condition of transition \"%s\"", rule.name), condition_function, rule.condition, rule.on_event, rule.source);
+		else
+			lc_condition_drop(lc->schema, lc_condition_name("rule", rule.name));
+		lc_condition_drop(lc->schema, lc_condition_name("date", rule.name));
+		if (rule.on_date)
+			lc_condition_bind(lc->name, lc->schema, lc->on_table,
+							  &(LcBinding) {psprintf("on_date of transition \"%s\"", rule.name), date_function, "timestamptz", rule.on_date, InvalidOid});
+		lc_definitions_changed();
+		lc_triggers_create(lifecycle);
+	}
+	SPI_finish();
+	PG_RETURN_DATUM(lc_defined_text(defined));
+}
+
+Datum
+lifecycle_drop_transition(PG_FUNCTION_ARGS)
+{
+	char	   *lifecycle = lc_arg_required(fcinfo, 0, "lifecycle");
+	char	   *name = lc_arg_required(fcinfo, 1, "name");
+	LcLifecycle *lc;
+	LcRule	   *rule = NULL;
+	List	   *names = NIL;
+	LcIdentity	saved;
+
+	SPI_connect();
+	lc_lock_definitions();
+	lc = lc_lifecycle_get(lifecycle, false);
+	lc_check_definer(lc);
+	for (int i = 0; i < lc->nrules; i++)
+	{
+		names = lappend(names, lc->rules[i].name);
+		if (strcmp(lc->rules[i].name, name) == 0)
+			rule = &lc->rules[i];
+	}
+	if (rule == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_OBJECT),
+				 errmsg("transition \"%s\" of lifecycle \"%s\" does not exist", name, lifecycle),
+				 names == NIL ? 0 : errhint("Its transitions are %s.", lc_quoted_list(names))));
+	lc_identity_extension(&saved);
+	lc_runf("DELETE FROM lifecycle.transition_rules WHERE id = %d", rule->id);
+	lc_identity_restore(&saved);
+	lc_identity_role(lc_table_owner(lc->on_table), &saved);
+	lc_runf("DELETE FROM %s WHERE kind = 'r' AND program = %d", lc->table_sql[LC_DUE], rule->id);
+	lc_identity_restore(&saved);
+	lc_condition_drop(lc->schema, lc_condition_name("rule", name));
+	lc_condition_drop(lc->schema, lc_condition_name("date", name));
+	lc_definitions_changed();
+	lc_triggers_create(lifecycle);
+	SPI_finish();
+	PG_RETURN_VOID();
+}

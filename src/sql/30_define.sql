@@ -1,0 +1,136 @@
+-- Definition functions: lifecycles, stages, event sources, transitions. They run as their caller, without a search_path of their own, so that the
+-- conditions they are given mean what they mean to their author; in C they check ownership of the subject table and change roles as needed.
+
+CREATE FUNCTION lifecycle._definitions_changed() RETURNS trigger
+    LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'lifecycle__definitions_changed';
+REVOKE EXECUTE ON FUNCTION lifecycle._definitions_changed() FROM PUBLIC;
+COMMENT ON FUNCTION lifecycle._definitions_changed() IS 'Private: makes every backend read the definitions anew when the transaction commits.';
+
+CREATE TRIGGER changed AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON lifecycle.lifecycles
+    FOR EACH STATEMENT EXECUTE FUNCTION lifecycle._definitions_changed();
+CREATE TRIGGER changed AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON lifecycle.stages
+    FOR EACH STATEMENT EXECUTE FUNCTION lifecycle._definitions_changed();
+CREATE TRIGGER changed AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON lifecycle.event_sources
+    FOR EACH STATEMENT EXECUTE FUNCTION lifecycle._definitions_changed();
+CREATE TRIGGER changed AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON lifecycle.transition_rules
+    FOR EACH STATEMENT EXECUTE FUNCTION lifecycle._definitions_changed();
+CREATE TRIGGER changed AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON lifecycle.templates
+    FOR EACH STATEMENT EXECUTE FUNCTION lifecycle._definitions_changed();
+CREATE TRIGGER changed AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON lifecycle.workflows
+    FOR EACH STATEMENT EXECUTE FUNCTION lifecycle._definitions_changed();
+CREATE TRIGGER changed AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON lifecycle.workflow_versions
+    FOR EACH STATEMENT EXECUTE FUNCTION lifecycle._definitions_changed();
+CREATE TRIGGER changed AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON lifecycle.workflow_triggers
+    FOR EACH STATEMENT EXECUTE FUNCTION lifecycle._definitions_changed();
+CREATE TRIGGER changed AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON lifecycle.workflow_steps
+    FOR EACH STATEMENT EXECUTE FUNCTION lifecycle._definitions_changed();
+
+-- LIKE needs the right to select from the prototypes, which are empty.
+GRANT SELECT ON lifecycle._subjects, lifecycle._transitions, lifecycle._enrollments, lifecycle._activity, lifecycle._messages,
+    lifecycle._failures, lifecycle._due TO PUBLIC;
+-- Definitions are harmless to read and say what views and explain are about.
+GRANT SELECT ON lifecycle.lifecycles, lifecycle.stages, lifecycle.event_sources, lifecycle.transition_rules, lifecycle.templates,
+    lifecycle.workflows, lifecycle.workflow_versions, lifecycle.workflow_triggers, lifecycle.workflow_steps TO PUBLIC;
+
+CREATE FUNCTION lifecycle.define_lifecycle(
+    name          text,
+    on_table      regclass,
+    stages        text[]  DEFAULT NULL,
+    key_column    text    DEFAULT NULL,
+    schema        text    DEFAULT NULL,
+    initial_stage text    DEFAULT NULL,
+    phases        jsonb   DEFAULT NULL,
+    timezone      text    DEFAULT NULL,
+    recipients    text    DEFAULT NULL,
+    strict        boolean DEFAULT false,
+    simulated     boolean DEFAULT false
+) RETURNS text
+    LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'lifecycle_define_lifecycle';
+COMMENT ON FUNCTION lifecycle.define_lifecycle(text, regclass, text[], text, text, text, jsonb, text, text, boolean, boolean) IS
+'Defines a lifecycle: an ordered set of stages for the rows of a table, its subjects. Makes a schema with its state tables and views, owned by the table''s owner.
+on_table: an ordinary or partitioned table that the caller owns. stages: default awareness, consideration, conversion, retention, advocacy, inactive, lost. key_column: default the primary key; smallint, integer, bigint, uuid or text, NOT NULL and unique. schema: default the name. initial_stage: default the first. phases: {"stage": "phase"}. timezone: SQL expression over the subject''s row, default UTC. recipients: query over it with a column address. strict: manual moves outside the rules are errors. simulated: obeys lifecycle.clock.
+Returns created, unchanged or replaced. Takes SHARE ROW EXCLUSIVE locks on the table and on lifecycle.lifecycles, bounded by lock_timeout.
+Errors: reserved or too long names, a table without a usable key, stages that are missing from an existing lifecycle, expressions that do not bind.';
+
+CREATE FUNCTION lifecycle.drop_lifecycle(lifecycle text) RETURNS void
+    LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'lifecycle_drop_lifecycle';
+COMMENT ON FUNCTION lifecycle.drop_lifecycle(text) IS
+'Drops a lifecycle: its triggers, its definitions and its schema with all state. Errors: no such lifecycle, not the owner of its table.';
+
+CREATE FUNCTION lifecycle.add_stage(lifecycle text, stage text, before text DEFAULT NULL, after text DEFAULT NULL, phase text DEFAULT NULL) RETURNS text
+    LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'lifecycle_add_stage';
+COMMENT ON FUNCTION lifecycle.add_stage(text, text, text, text, text) IS
+'Adds a stage before or after another one, or at the end. Subjects can enter it once this transaction has committed. Returns created or unchanged. Errors: no such stage as before or after, both given.';
+
+CREATE FUNCTION lifecycle.rename_stage(lifecycle text, stage text, new_name text) RETURNS void
+    LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'lifecycle_rename_stage';
+COMMENT ON FUNCTION lifecycle.rename_stage(text, text, text) IS
+'Renames a stage, in history and in all definitions too. Errors: no such stage, the new name exists.';
+
+CREATE FUNCTION lifecycle.retire_stage(lifecycle text, stage text) RETURNS void
+    LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'lifecycle_retire_stage';
+COMMENT ON FUNCTION lifecycle.retire_stage(text, text) IS
+'Retires a stage: nobody enters it any more; those in it may leave. Errors: no such stage, it is the initial stage, a transition leads to it.';
+
+CREATE FUNCTION lifecycle.define_event_source(
+    lifecycle      text,
+    on_table       regclass,
+    subject_column text,
+    time_column    text,
+    name_column    text     DEFAULT NULL,
+    event_name     text     DEFAULT NULL,
+    name           text     DEFAULT NULL,
+    becomes        text     DEFAULT NULL,
+    enroll_within  interval DEFAULT NULL
+) RETURNS text
+    LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'lifecycle_define_event_source';
+COMMENT ON FUNCTION lifecycle.define_event_source(text, regclass, text, text, text, text, text, text, interval) IS
+'Makes the rows of a table events of the subjects. subject_column joins to the key; time_column says when; name_column holds the event''s name, or event_name is the name of all. name: default the table''s. becomes: condition over the row (event); the insert or update that makes it true is the event. enroll_within: older events move stages only.
+Returns created, unchanged or replaced. Errors: unknown or wrong-typed columns, a table the caller does not own, a partition, a condition that does not bind.';
+
+CREATE FUNCTION lifecycle.drop_event_source(lifecycle text, name text) RETURNS void
+    LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'lifecycle_drop_event_source';
+COMMENT ON FUNCTION lifecycle.drop_event_source(text, text) IS
+'Stops taking a table''s rows as events. Errors: no such event source, a transition names it as its source.';
+
+CREATE FUNCTION lifecycle.define_transition(
+    lifecycle     text,
+    from_stage    text,
+    to_stage      text,
+    on_event      text     DEFAULT NULL,
+    condition     text     DEFAULT NULL,
+    after         interval DEFAULT NULL,
+    without_event text     DEFAULT NULL,
+    on_date       text     DEFAULT NULL,
+    source        text     DEFAULT NULL,
+    priority      integer  DEFAULT 100,
+    name          text     DEFAULT NULL
+) RETURNS text
+    LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'lifecycle_define_transition';
+COMMENT ON FUNCTION lifecycle.define_transition(text, text, text, text, text, interval, text, text, text, integer, text) IS
+'Defines a rule that moves subjects from one stage, several (''{a,b}''), every one (''any'') or none (NULL: new subjects) to another.
+Triggers: on_event; after so long in the stage; without_event for so long; on_date, an expression over the subject''s row; else the condition becoming true. condition: SQL over the subject''s row (by the lifecycle''s name), subject, event. source: the event source that is meant. priority: the lowest number wins, ties by name. name: default from, to and trigger.
+Returns created, unchanged or replaced. Errors: unknown stages, events or sources, triggers that exclude each other, conditions that do not bind.';
+
+CREATE FUNCTION lifecycle.define_transition(
+    lifecycle     text,
+    from_stages   text[],
+    to_stage      text,
+    on_event      text     DEFAULT NULL,
+    condition     text     DEFAULT NULL,
+    after         interval DEFAULT NULL,
+    without_event text     DEFAULT NULL,
+    on_date       text     DEFAULT NULL,
+    source        text     DEFAULT NULL,
+    priority      integer  DEFAULT 100,
+    name          text     DEFAULT NULL
+) RETURNS text
+    LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'lifecycle_define_transition';
+COMMENT ON FUNCTION lifecycle.define_transition(text, text[], text, text, text, interval, text, text, text, integer, text) IS
+'The same with an array of stages.';
+
+CREATE FUNCTION lifecycle.drop_transition(lifecycle text, name text) RETURNS void
+    LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'lifecycle_drop_transition';
+COMMENT ON FUNCTION lifecycle.drop_transition(text, text) IS
+'Drops a transition rule and its timers. Errors: no such lifecycle or transition.';
+
