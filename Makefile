@@ -9,7 +9,18 @@ OBJS = \
 	src/lifecycle.o \
 	src/guc.o \
 	src/clock.o \
+	src/capture/triggers.o \
 	src/catalog/bulk.o \
+	src/catalog/checks.o \
+	src/catalog/condition.o \
+	src/catalog/define_lifecycle.o \
+	src/catalog/define_source.o \
+	src/catalog/define_stage.o \
+	src/catalog/define_transition.o \
+	src/catalog/definitions.o \
+	src/catalog/load.o \
+	src/catalog/owner.o \
+	src/catalog/sql.o \
 	src/engine/due.o \
 	src/engine/compile.o \
 	src/engine/vocabulary.o \
@@ -34,6 +45,7 @@ SQL_PARTS = \
 	src/sql/10_definitions.sql \
 	src/sql/15_prototypes.sql \
 	src/sql/20_vocabulary.sql \
+	src/sql/30_define.sql \
 	src/sql/55_template.sql \
 	src/sql/70_views.sql \
 	src/sql/75_reading.sql \

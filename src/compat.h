@@ -5,6 +5,7 @@
 #define LC_COMPAT_H
 
 #include "pg_config.h"
+#include "utils/acl.h"
 
 #if PG_VERSION_NUM < 150000
 #error "lifecycle needs PostgreSQL 15 or later"

@@ -5,6 +5,8 @@
  */
 #include "postgres.h"
 
+#include <limits.h>
+
 #include "clock.h"
 #include "compat.h"
 #include "guc.h"

@@ -25,14 +25,18 @@
 #include "mb/pg_wchar.h"
 #include "miscadmin.h"
 #include "nodes/nodeFuncs.h"
+#include "parser/parse_func.h"
+#include "parser/parse_type.h"
 #include "parser/parser.h"
 #include "utils/acl.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
+#include "utils/catcache.h"
 #include "utils/guc.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
+#include "utils/regproc.h"
 #include "utils/syscache.h"
 
 typedef enum BodyForm
@@ -423,11 +427,11 @@ static char *
 function_expression(Oid function)
 {
 	Datum		body = OidFunctionCall1(F_PG_GET_FUNCTION_SQLBODY, ObjectIdGetDatum(function));
-	char	   *text = TextDatumGetCString(body);
+	char	   *printed = TextDatumGetCString(body);
 
-	if (strncmp(text, "RETURN ", 7) != 0)
-		elog(ERROR, "unexpected body of function %u: %s", function, text);
-	return text + 7;
+	if (strncmp(printed, "RETURN ", 7) != 0)
+		elog(ERROR, "unexpected body of function %u: %s", function, printed);
+	return printed + 7;
 }
 
 static void

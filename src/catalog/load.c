@@ -33,7 +33,7 @@ static const char *const table_names[LC_NTABLES] = {
 	[LC_TRANSITIONS] = "transitions",
 	[LC_ENROLLMENTS] = "enrollments",
 	[LC_ACTIVITY] = "activity",
-	[LC_MESSAGES] = "messages",
+	[LC_MESSAGES_TABLE] = "messages",
 	[LC_FAILURES] = "failures",
 	[LC_DUE] = "_due",
 };
@@ -194,7 +194,7 @@ load_tables(LcLifecycle *lc)
 	lc->stage_type = GetSysCacheOid2(TYPENAMENSP, Anum_pg_type_oid, CStringGetDatum("stage"), ObjectIdGetDatum(namespace));
 	lc->stage_array_type = get_array_type(lc->stage_type);
 	lc->enrollment_sequence = linitial_oid(getOwnedSequences(lc->tables[LC_ENROLLMENTS]));
-	lc->message_sequence = linitial_oid(getOwnedSequences(lc->tables[LC_MESSAGES]));
+	lc->message_sequence = linitial_oid(getOwnedSequences(lc->tables[LC_MESSAGES_TABLE]));
 }
 
 /* The lifecycle's own row. False: there is none. */

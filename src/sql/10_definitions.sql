@@ -172,16 +172,17 @@ CREATE TABLE lifecycle._installation (
 );
 COMMENT ON TABLE lifecycle._installation IS 'Private: which cluster and database this is, whether everything is paused, and whether the worker was interrupted in a batch.';
 
-SELECT pg_catalog.pg_extension_config_dump('lifecycle.lifecycles', ''),
-       pg_catalog.pg_extension_config_dump('lifecycle.stages', ''),
-       pg_catalog.pg_extension_config_dump('lifecycle.event_sources', ''),
-       pg_catalog.pg_extension_config_dump('lifecycle.transition_rules', ''),
-       pg_catalog.pg_extension_config_dump('lifecycle.transition_rules_id_seq', ''),
-       pg_catalog.pg_extension_config_dump('lifecycle.templates', ''),
-       pg_catalog.pg_extension_config_dump('lifecycle.workflows', ''),
-       pg_catalog.pg_extension_config_dump('lifecycle.workflow_versions', ''),
-       pg_catalog.pg_extension_config_dump('lifecycle.workflow_versions_id_seq', ''),
-       pg_catalog.pg_extension_config_dump('lifecycle.workflow_triggers', ''),
-       pg_catalog.pg_extension_config_dump('lifecycle.workflow_steps', ''),
-       pg_catalog.pg_extension_config_dump('lifecycle._installation', '');
+-- One statement each: two updates of one row by one command are an error.
+SELECT pg_catalog.pg_extension_config_dump('lifecycle.lifecycles', '');
+SELECT pg_catalog.pg_extension_config_dump('lifecycle.stages', '');
+SELECT pg_catalog.pg_extension_config_dump('lifecycle.event_sources', '');
+SELECT pg_catalog.pg_extension_config_dump('lifecycle.transition_rules', '');
+SELECT pg_catalog.pg_extension_config_dump('lifecycle.transition_rules_id_seq', '');
+SELECT pg_catalog.pg_extension_config_dump('lifecycle.templates', '');
+SELECT pg_catalog.pg_extension_config_dump('lifecycle.workflows', '');
+SELECT pg_catalog.pg_extension_config_dump('lifecycle.workflow_versions', '');
+SELECT pg_catalog.pg_extension_config_dump('lifecycle.workflow_versions_id_seq', '');
+SELECT pg_catalog.pg_extension_config_dump('lifecycle.workflow_triggers', '');
+SELECT pg_catalog.pg_extension_config_dump('lifecycle.workflow_steps', '');
+SELECT pg_catalog.pg_extension_config_dump('lifecycle._installation', '');
 
