@@ -13,6 +13,7 @@ typedef struct LcQueueScan
 	TimestampTz low_water;		/* nothing visible is due before this; DT_NOBEGIN: unknown */
 	TimestampTz next_due;		/* of the first row that was not due yet; DT_NOEND: none */
 	bool		careful;		/* the last run was interrupted: one row at a time, attempts committed before */
+	uint64		marked;			/* careful: the row whose attempt is counted, by a hash; 0: none */
 } LcQueueScan;
 
 /*
@@ -20,6 +21,12 @@ typedef struct LcQueueScan
  * (more) is due and next_due is known. A failing row is recorded and put off or parked, never raised, except for cancel and shutdown.
  */
 extern int	lc_run_batch(LcLifecycle *lc, LcQueueScan *scan);
+
+/*
+ * With scan->careful: counts an attempt of the next due row, before lc_run_batch runs that row and no other. The caller commits in between, so that
+ * a crash in the run is known afterwards. A row that crashed the server too often is parked instead, and the next one taken. False: nothing is due.
+ */
+extern bool lc_mark_attempt(LcLifecycle *lc, LcQueueScan *scan);
 
 /* Lowers the mark of a scan: something due at that time has become visible. */
 extern void lc_scan_lower(LcQueueScan *scan, TimestampTz at);
