@@ -29,6 +29,7 @@ OBJS = \
 	src/worker/wake.o \
 	src/worker/worker.o \
 	src/analytics/funnel.o \
+	src/analytics/reading.o \
 	src/delivery/template_date.o \
 	src/delivery/template_filters.o \
 	src/delivery/template_lex.o \

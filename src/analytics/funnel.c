@@ -38,7 +38,6 @@ typedef struct FunnelState
 
 PG_FUNCTION_INFO_V1(lifecycle__funnel_add);
 PG_FUNCTION_INFO_V1(lifecycle__funnel_result);
-PG_FUNCTION_INFO_V1(lifecycle__clock);
 
 static FunnelState *
 make_state(ArrayType *stages)
@@ -153,11 +152,4 @@ lifecycle__funnel_result(PG_FUNCTION_ARGS)
 		times[i] = TimestampTzGetDatum(state->best[i]);
 	PG_RETURN_ARRAYTYPE_P(construct_array(times, state->nbest, TIMESTAMPTZOID,
 										  sizeof(TimestampTz), FLOAT8PASSBYVAL, TYPALIGN_DOUBLE));
-}
-
-/* _clock(simulated boolean) → timestamptz: the time now. */
-Datum
-lifecycle__clock(PG_FUNCTION_ARGS)
-{
-	PG_RETURN_TIMESTAMPTZ(lc_now(PG_GETARG_BOOL(0)));
 }

@@ -1,9 +1,6 @@
 -- Reading a lifecycle: funnel, explain, status, rule_stats. All of it runs with the rights of who asks: the owner of the lifecycle, and roles that
 -- may read the tables of its schema.
 
-GRANT SELECT ON lifecycle.lifecycles, lifecycle.stages, lifecycle.event_sources, lifecycle.transition_rules, lifecycle.templates,
-    lifecycle.workflows, lifecycle.workflow_versions, lifecycle.workflow_triggers, lifecycle.workflow_steps, lifecycle._installation TO PUBLIC;
-
 -- Called for each row and running no SQL, these two have no search_path of their own: setting it would cost more than they do.
 CREATE FUNCTION lifecycle._funnel_add(state internal, stage anyenum, at timestamptz, stages anyarray, within interval, until timestamptz)
     RETURNS internal
