@@ -12,24 +12,29 @@ OBJS = \
 	src/capture/triggers.o \
 	src/catalog/bulk.o \
 	src/catalog/checks.o \
+	src/catalog/closest.o \
 	src/catalog/condition.o \
 	src/catalog/define_lifecycle.o \
 	src/catalog/define_source.o \
 	src/catalog/define_stage.o \
 	src/catalog/define_transition.o \
+	src/catalog/definer.o \
 	src/catalog/definitions.o \
 	src/catalog/load.o \
 	src/catalog/owner.o \
 	src/catalog/sql.o \
 	src/engine/due.o \
 	src/engine/compile.o \
+	src/engine/define_workflow.o \
 	src/engine/vocabulary.o \
+	src/engine/workflow_state.o \
 	src/worker/shmem.o \
 	src/worker/stats.o \
 	src/worker/wake.o \
 	src/worker/worker.o \
 	src/analytics/funnel.o \
 	src/analytics/reading.o \
+	src/delivery/define_template.o \
 	src/delivery/template_date.o \
 	src/delivery/template_filters.o \
 	src/delivery/template_lex.o \
@@ -47,6 +52,7 @@ SQL_PARTS = \
 	src/sql/15_prototypes.sql \
 	src/sql/20_vocabulary.sql \
 	src/sql/30_define.sql \
+	src/sql/35_define_workflow.sql \
 	src/sql/55_template.sql \
 	src/sql/70_views.sql \
 	src/sql/75_reading.sql \

@@ -762,6 +762,27 @@ lc_normalize_node(LcNode *node)
 	return JsonbValueToJsonb(push_node(&state, node));
 }
 
+Jsonb *
+lc_step_arguments(LcNode *step, const char *column)
+{
+	JsonbParseState *state = NULL;
+
+	pushJsonbValue(&state, WJB_BEGIN_OBJECT, NULL);
+	for (int i = 0; step->kind->arguments[i].name != NULL; i++)
+	{
+		if (!step->arguments[i].given || step->kind->arguments[i].type == LC_ARGUMENT_STEPS)
+			continue;
+		push_text(&state, WJB_KEY, step->kind->arguments[i].name);
+		push_argument(&state, &step->kind->arguments[i], &step->arguments[i]);
+	}
+	if (column != NULL)
+	{
+		push_text(&state, WJB_KEY, "column");
+		push_text(&state, WJB_VALUE, column);
+	}
+	return JsonbValueToJsonb(pushJsonbValue(&state, WJB_END_OBJECT, NULL));
+}
+
 char *
 lc_interval_text(const Interval *interval)
 {

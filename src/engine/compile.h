@@ -93,6 +93,9 @@ extern LcArgument *lc_node_argument(LcNode *node, const char *name);
 extern Jsonb *lc_normalize_nodes(List *nodes);
 extern Jsonb *lc_normalize_node(LcNode *node);
 
+/* What workflow_steps.arguments holds of a step: all arguments but arms, and as "column" the one with the address, unless NULL. */
+extern Jsonb *lc_step_arguments(LcNode *step, const char *column);
+
 /* An interval as text, whatever IntervalStyle says. */
 extern char *lc_interval_text(const Interval *interval);
 

@@ -1,0 +1,328 @@
+/*
+ * workflow_state.c: pausing, resuming, archiving and dropping workflows, and pausing everything.
+ *
+ * Pausing changes a flag that the runner reads: due rows stay, and what fell due meanwhile runs at resume. Archiving ends the active runs in this
+ * transaction: their rows first, then their due rows, waiting for a runner that holds some (lc_due_remove). A run that a concurrent
+ * transaction begins under the old definition is not seen here; the runner ends it when it comes to it, as it finds its workflow archived.
+ *
+ * A dropped workflow keeps the rows of its versions and steps, without their functions: runs, messages and activity of the past refer to them by
+ * number, and a later workflow of that name counts on from there.
+ */
+#include "postgres.h"
+
+#include "capture/capture.h"
+#include "catalog/checks.h"
+#include "catalog/closest.h"
+#include "catalog/condition.h"
+#include "catalog/definer.h"
+#include "catalog/owner.h"
+#include "catalog/pg_type.h"
+#include "catalog/sql.h"
+#include "clock.h"
+#include "engine/due.h"
+#include "engine/workflow_state.h"
+#include "fmgr.h"
+#include "utils/builtins.h"
+#include "utils/datum.h"
+#include "utils/memutils.h"
+#include "utils/snapmgr.h"
+#include "utils/timestamp.h"
+#include "worker/worker.h"
+
+#define ARCHIVE_ROWS 10000		/* runs whose due rows are removed at once */
+
+PG_FUNCTION_INFO_V1(lifecycle_pause_workflow);
+PG_FUNCTION_INFO_V1(lifecycle_resume_workflow);
+PG_FUNCTION_INFO_V1(lifecycle_archive_workflow);
+PG_FUNCTION_INFO_V1(lifecycle_drop_workflow);
+PG_FUNCTION_INFO_V1(lifecycle_pause);
+PG_FUNCTION_INFO_V1(lifecycle_resume);
+PG_FUNCTION_INFO_V1(lifecycle_pause_lifecycle);
+PG_FUNCTION_INFO_V1(lifecycle_resume_lifecycle);
+
+void
+lc_workflow_changed(LcLifecycle *lc)
+{
+	lc_definitions_changed();
+	lc_triggers_create(lc->name);
+}
+
+/* The workflow that argument 1 names; gives its state. */
+static char *
+find_workflow(LcLifecycle *lc, FunctionCallInfo fcinfo, char **state)
+{
+	char	   *workflow = lc_definer_name(fcinfo, 1, "workflow");
+
+	lc_definer_run("SELECT state FROM lifecycle.workflows WHERE lifecycle = $1 AND name = $2", 2, lc->name, workflow);
+	if (SPI_processed == 0)
+	{
+		lc_definer_run("SELECT name FROM lifecycle.workflows WHERE lifecycle = $1 ORDER BY name", 1, lc->name);
+		ereport(ERROR,
+				errcode(ERRCODE_UNDEFINED_OBJECT),
+				errmsg("workflow \"%s\" of lifecycle \"%s\" does not exist", workflow, lc->name),
+				lc_definer_hint(lc_names_hint(workflow, lc_definer_names(), "workflows")));
+	}
+	*state = lc_definer_field(0, 1);
+	return workflow;
+}
+
+void
+lc_check_no_runs(LcLifecycle *lc, const char *workflow, const char *state)
+{
+	if (strcmp(state, "live") != 0 && strcmp(state, "shadow") != 0)
+		return;
+	lc_definer_run(psprintf("SELECT FROM %s WHERE workflow = $1 AND ended_at IS NULL LIMIT 1", lc->table_sql[LC_ENROLLMENTS]),
+				   1, workflow);
+	if (SPI_processed > 0)
+		ereport(ERROR,
+				errcode(ERRCODE_OBJECT_IN_USE),
+				errmsg("workflow \"%s\" is %s and has active runs, so it cannot become a draft", workflow, state),
+				errhint("Pause it with lifecycle.pause_workflow, which keeps the runs, or end them with lifecycle.archive_workflow."));
+}
+
+static void
+set_paused(FunctionCallInfo fcinfo, bool paused)
+{
+	LcLifecycle *lc;
+	char	   *workflow;
+	char	   *state;
+
+	SPI_connect();
+	lc = lc_definer_begin(fcinfo);
+	workflow = find_workflow(lc, fcinfo, &state);
+	if (strcmp(state, "archived") == 0)
+		ereport(ERROR,
+				errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				errmsg("workflow \"%s\" is archived", workflow),
+				errhint("Define it again to bring it back."));
+	lc_definer_run("UPDATE lifecycle.workflows SET paused = $3::bool WHERE lifecycle = $1 AND name = $2 AND paused <> $3::bool",
+				   3, lc->name, workflow, paused ? "true" : "false");
+	/* what fell due in the pause is behind the mark of the scheduler's scan */
+	if (SPI_processed > 0 && !paused)
+		lc_wake_note(lc->name, MIN_TIMESTAMP);
+	lc_definitions_changed();
+	SPI_finish();
+}
+
+/* pause_workflow(lifecycle text, workflow text) RETURNS void */
+Datum
+lifecycle_pause_workflow(PG_FUNCTION_ARGS)
+{
+	set_paused(fcinfo, true);
+	PG_RETURN_VOID();
+}
+
+/* resume_workflow(lifecycle text, workflow text) RETURNS void */
+Datum
+lifecycle_resume_workflow(PG_FUNCTION_ARGS)
+{
+	set_paused(fcinfo, false);
+	PG_RETURN_VOID();
+}
+
+/* Removes the due rows of the runs in the current SPI result: subject_id, id. */
+static void
+remove_due_rows(LcLifecycle *lc)
+{
+	int			n = SPI_processed;
+	Datum	   *subjects = palloc(n * sizeof(Datum));
+	int64	   *enrollments = palloc(n * sizeof(int64));
+
+	for (int i = 0; i < n; i++)
+	{
+		bool		isnull;
+
+		subjects[i] = SPI_getbinval(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, 1, &isnull);
+		subjects[i] = datumCopy(subjects[i], lc->key_byval, lc->key_len);
+		enrollments[i] = DatumGetInt64(SPI_getbinval(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, 2, &isnull));
+	}
+	lc_due_remove(lc, subjects, enrollments, n);
+	pfree(subjects);
+	pfree(enrollments);
+}
+
+/* Ends all active runs of a workflow. The cursor keeps what it has updated on disk when it is much. */
+static int64
+end_runs(LcLifecycle *lc, const char *workflow)
+{
+	Oid			types[] = {TEXTOID, TIMESTAMPTZOID};
+	Datum		values[] = {CStringGetTextDatum(workflow), TimestampTzGetDatum(lc_now(lc->simulated))};
+	MemoryContext context = AllocSetContextCreate(CurrentMemoryContext, "lifecycle archive", ALLOCSET_DEFAULT_SIZES);
+	LcIdentity	saved;
+	SPIPlanPtr	plan;
+	Portal		portal;
+	int64		ended = 0;
+
+	lc_identity_owner(lc, true, &saved);
+	plan = SPI_prepare(psprintf("WITH ended AS (UPDATE %s SET ended_at = GREATEST(entered_at, $2), exit_reason = 'archived' "
+								"WHERE workflow = $1 AND ended_at IS NULL RETURNING subject_id, id, version_id, ended_at), "
+								"noted AS (INSERT INTO %s (subject_id, enrollment_id, version_id, at, outcome, detail) "
+								"SELECT subject_id, id, version_id, ended_at, 'ended', 'archived' FROM ended) "
+								"SELECT subject_id, id FROM ended",
+								lc->table_sql[LC_ENROLLMENTS], lc->table_sql[LC_ACTIVITY]), 2, types);
+	if (plan == NULL)
+		elog(ERROR, "could not prepare statement: %s", SPI_result_code_string(SPI_result));
+	PushActiveSnapshot(GetLatestSnapshot());
+	portal = SPI_cursor_open(NULL, plan, values, NULL, false);
+	for (;;)
+	{
+		MemoryContext old;
+
+		SPI_cursor_fetch(portal, true, ARCHIVE_ROWS);
+		if (SPI_processed == 0)
+			break;
+		ended += SPI_processed;
+		old = MemoryContextSwitchTo(context);
+		remove_due_rows(lc);
+		MemoryContextSwitchTo(old);
+		MemoryContextReset(context);
+	}
+	SPI_cursor_close(portal);
+	PopActiveSnapshot();
+	SPI_freeplan(plan);
+	lc_identity_restore(&saved);
+	MemoryContextDelete(context);
+	return ended;
+}
+
+/* Archives a workflow that is not archived yet; returns how many runs were ended. */
+static int64
+archive(LcLifecycle *lc, const char *workflow)
+{
+	lc_definer_run("UPDATE lifecycle.workflows SET state = 'archived', paused = false WHERE lifecycle = $1 AND name = $2",
+				   2, lc->name, workflow);
+	lc_workflow_changed(lc);
+	return end_runs(lc, workflow);
+}
+
+/* archive_workflow(lifecycle text, workflow text) RETURNS bigint */
+Datum
+lifecycle_archive_workflow(PG_FUNCTION_ARGS)
+{
+	LcLifecycle *lc;
+	char	   *workflow;
+	char	   *state;
+	int64		ended = 0;
+
+	SPI_connect();
+	lc = lc_definer_begin(fcinfo);
+	workflow = find_workflow(lc, fcinfo, &state);
+	if (strcmp(state, "archived") != 0)
+		ended = archive(lc, workflow);
+	SPI_finish();
+	PG_RETURN_INT64(ended);
+}
+
+/* Functions of all versions of a workflow: char *. */
+static List *
+function_names(LcLifecycle *lc, const char *workflow)
+{
+	lc_definer_run("SELECT f.name FROM lifecycle.workflow_versions v CROSS JOIN LATERAL ("
+				   "SELECT s.only_if_function FROM lifecycle.workflow_steps s WHERE s.version_id = v.id "
+				   "UNION SELECT s.condition_function FROM lifecycle.workflow_steps s WHERE s.version_id = v.id "
+				   "UNION SELECT t.condition_function FROM lifecycle.workflow_triggers t WHERE t.version_id = v.id) AS f(name) "
+				   "WHERE v.lifecycle = $1 AND v.workflow = $2 AND f.name IS NOT NULL", 2, lc->name, workflow);
+	return lc_definer_names();
+}
+
+/* drop_workflow(lifecycle text, workflow text) RETURNS void */
+Datum
+lifecycle_drop_workflow(PG_FUNCTION_ARGS)
+{
+	LcLifecycle *lc;
+	LcIdentity	saved;
+	char	   *workflow;
+	char	   *state;
+	List	   *functions;
+	ListCell   *cell;
+
+	SPI_connect();
+	lc = lc_definer_begin(fcinfo);
+	workflow = find_workflow(lc, fcinfo, &state);
+	if (strcmp(state, "archived") != 0)
+		(void) archive(lc, workflow);
+	functions = function_names(lc, workflow);
+	lc_definer_run("DELETE FROM lifecycle.workflow_triggers t USING lifecycle.workflow_versions v "
+				   "WHERE t.version_id = v.id AND v.lifecycle = $1 AND v.workflow = $2", 2, lc->name, workflow);
+	lc_definer_run("UPDATE lifecycle.workflow_steps s SET only_if_function = NULL, condition_function = NULL "
+				   "FROM lifecycle.workflow_versions v WHERE s.version_id = v.id AND v.lifecycle = $1 AND v.workflow = $2",
+				   2, lc->name, workflow);
+	lc_definer_run("DELETE FROM lifecycle.workflows WHERE lifecycle = $1 AND name = $2", 2, lc->name, workflow);
+	lc_workflow_changed(lc);
+
+	lc_identity_role(lc_table_owner(lc->on_table), &saved);
+	foreach(cell, functions)
+		lc_condition_drop(lc->schema, lfirst(cell));
+	lc_identity_restore(&saved);
+	SPI_finish();
+	PG_RETURN_VOID();
+}
+
+static void
+set_all_paused(bool paused)
+{
+	SPI_connect();
+	/* Resuming says that this cluster and this database are the ones that may act. */
+	lc_definer_run("INSERT INTO lifecycle._installation AS i (system_identifier, database, paused) "
+				   "SELECT c.system_identifier, d.oid, $1::bool FROM pg_control_system() c, pg_database d "
+				   "WHERE d.datname = current_database() ON CONFLICT (only_row) DO UPDATE SET paused = excluded.paused, "
+				   "system_identifier = CASE WHEN excluded.paused THEN i.system_identifier ELSE excluded.system_identifier END, "
+				   "database = CASE WHEN excluded.paused THEN i.database ELSE excluded.database END",
+				   1, paused ? "true" : "false");
+	if (!paused)
+	{
+		ListCell   *cell;
+
+		foreach(cell, lc_lifecycle_names())
+			lc_wake_note(lfirst(cell), MIN_TIMESTAMP);
+	}
+	lc_definitions_changed();
+	SPI_finish();
+}
+
+/* pause() RETURNS void */
+Datum
+lifecycle_pause(PG_FUNCTION_ARGS)
+{
+	set_all_paused(true);
+	PG_RETURN_VOID();
+}
+
+/* resume() RETURNS void */
+Datum
+lifecycle_resume(PG_FUNCTION_ARGS)
+{
+	set_all_paused(false);
+	PG_RETURN_VOID();
+}
+
+static void
+set_lifecycle_paused(FunctionCallInfo fcinfo, bool paused)
+{
+	LcLifecycle *lc;
+
+	SPI_connect();
+	lc = lc_definer_begin(fcinfo);
+	lc_definer_run("UPDATE lifecycle.lifecycles SET paused = $2::bool WHERE name = $1 AND paused <> $2::bool",
+				   2, lc->name, paused ? "true" : "false");
+	if (SPI_processed > 0 && !paused)
+		lc_wake_note(lc->name, MIN_TIMESTAMP);
+	lc_definitions_changed();
+	SPI_finish();
+}
+
+/* pause(lifecycle text) RETURNS void */
+Datum
+lifecycle_pause_lifecycle(PG_FUNCTION_ARGS)
+{
+	set_lifecycle_paused(fcinfo, true);
+	PG_RETURN_VOID();
+}
+
+/* resume(lifecycle text) RETURNS void */
+Datum
+lifecycle_resume_lifecycle(PG_FUNCTION_ARGS)
+{
+	set_lifecycle_paused(fcinfo, false);
+	PG_RETURN_VOID();
+}
