@@ -118,30 +118,34 @@ lc_check_table(Oid table, const char *use)
 	ReleaseSysCache(tuple);
 }
 
-AttrNumber
-lc_check_column(Oid table, const char *column, const char *use)
+char *
+lc_column_list(Oid table)
 {
-	AttrNumber	number = get_attnum(table, column);
 	List	   *names = NIL;
+	HeapTuple	tuple;
 
-	if (number > 0)
-		return number;
-	for (AttrNumber i = 1; i <= 1600; i++)
+	for (AttrNumber i = 1; HeapTupleIsValid(tuple = SearchSysCache2(ATTNUM, ObjectIdGetDatum(table), Int16GetDatum(i))); i++)
 	{
-		HeapTuple	tuple = SearchSysCache2(ATTNUM, ObjectIdGetDatum(table), Int16GetDatum(i));
-		Form_pg_attribute attribute;
+		Form_pg_attribute attribute = (Form_pg_attribute) GETSTRUCT(tuple);
 
-		if (!HeapTupleIsValid(tuple))
-			break;
-		attribute = (Form_pg_attribute) GETSTRUCT(tuple);
 		if (!attribute->attisdropped)
 			names = lappend(names, pstrdup(NameStr(attribute->attname)));
 		ReleaseSysCache(tuple);
 	}
-	ereport(ERROR,
-			(errcode(ERRCODE_UNDEFINED_COLUMN),
-			 errmsg("column \"%s\" of table %s, given as %s, does not exist", column, lc_qualified_name(table), use),
-			 errhint("The table has the columns %s.", lc_quoted_list(names))));
+	return lc_quoted_list(names);
+}
+
+AttrNumber
+lc_check_column(Oid table, const char *column, const char *use)
+{
+	AttrNumber	number = get_attnum(table, column);
+
+	if (number <= 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_COLUMN),
+				 errmsg("column \"%s\" of table %s, given as %s, does not exist", column, lc_qualified_name(table), use),
+				 errhint("The table has the columns %s.", lc_column_list(table))));
+	return number;
 }
 
 char *

@@ -17,7 +17,10 @@ extern void lc_lock_table(Oid table);
 /* An ordinary table or a partitioned one, not temporary, owned by the current role; `use` is for the message, such as "the subject table". */
 extern void lc_check_table(Oid table, const char *use);
 
-/* A column of the table, or an error that names the nearest existing ones. */
+/* The names of a table's columns, for hints. */
+extern char *lc_column_list(Oid table);
+
+/* A column of the table, or an error that names the existing ones. */
 extern AttrNumber lc_check_column(Oid table, const char *column, const char *use);
 
 /* Arguments: NULL when the SQL argument is NULL; an error that names the argument when it must not be. */

@@ -13,6 +13,7 @@
 
 #include "access/htup_details.h"
 #include "access/relation.h"
+#include "catalog/checks.h"
 #include "catalog/condition.h"
 #include "catalog/namespace.h"
 #include "catalog/owner.h"
@@ -38,6 +39,7 @@
 #include "utils/memutils.h"
 #include "utils/regproc.h"
 #include "utils/syscache.h"
+#include "utils/varlena.h"
 
 typedef enum BodyForm
 {
@@ -47,13 +49,74 @@ typedef enum BodyForm
 	BODY_STATEMENT				/* void */
 } BodyForm;
 
-/* Wraps an error of the parser so that its position is one in the user's own text. */
+/* What an error of the parser is about. */
 typedef struct PositionArg
 {
 	const LcBinding *binding;
 	int			prefix;			/* characters before the user's text; -1: the user's text itself was parsed */
+	const char *lifecycle;
+	const char *schema;
+	Oid			on_table;
 } PositionArg;
 
+/* The table whose row an identifier of a condition stands for; InvalidOid: none. */
+static Oid
+row_table(const PositionArg *arg, const char *identifier)
+{
+	Oid			namespace = get_namespace_oid(arg->schema, true);
+
+	if (strcmp(identifier, arg->lifecycle) == 0)
+		return arg->on_table;
+	if (strcmp(identifier, "subject") == 0)
+		return get_relname_relid("subjects", namespace);
+	if (strcmp(identifier, "enrollment") == 0)
+		return get_relname_relid("enrollments", namespace);
+	if (strcmp(identifier, "event") == 0)
+		return arg->binding->event_table;
+	return InvalidOid;
+}
+
+/*
+ * A field that a row does not have is to the parser a table that is missing, and its message does not help. Says what the row has.
+ */
+static void
+explain_missing_field(ErrorData *error, const PositionArg *arg)
+{
+	char	   *text = pstrdup(arg->binding->source_text);
+	const char *at = text;
+	char	   *end;
+	List	   *names;
+	Oid			table;
+
+	if (error->sqlerrcode != ERRCODE_UNDEFINED_TABLE || error->internalpos <= 0 || arg->lifecycle == NULL)
+		return;
+	for (int i = 1; i < error->internalpos && *at; i++)
+		at += pg_mblen(at);
+	end = (char *) at;
+	if (*end == '"')
+		for (end++; *end && *end != '"'; end++);
+	while (*end && strchr(" \t\n.()=<>+-*/,:;", *end) == NULL)
+		end++;
+	if (*end != '.')
+		return;
+	for (end++; *end && strchr(" \t\n.()=<>+-*/,:;", *end) == NULL; end++);
+	*end = '\0';
+	if (!SplitIdentifierString(pstrdup(at), '.', &names) || list_length(names) != 2)
+		return;
+	table = row_table(arg, linitial(names));
+	if (OidIsValid(table))
+	{
+		error->message = psprintf("row %s has no column \"%s\"", (char *) linitial(names), (char *) lsecond(names));
+		error->hint = psprintf("Its columns are %s.", lc_column_list(table));
+		error->sqlerrcode = ERRCODE_UNDEFINED_COLUMN;
+	}
+	else if (strcmp(linitial(names), "event") == 0)
+		error->hint = pstrdup("There is a row event only where an event is what happens: with on_event.");
+	else
+		error->hint = psprintf("Rows are called %s, subject, event and enrollment.", quote_identifier(arg->lifecycle));
+}
+
+/* Passes an error of the parser on, with a position that is one in the user's own text. */
 static void
 rethrow_in_text(MemoryContext context, const PositionArg *arg)
 {
@@ -69,6 +132,7 @@ rethrow_in_text(MemoryContext context, const PositionArg *arg)
 	error->cursorpos = 0;
 	error->internalpos = Max(position, 0);
 	error->internalquery = pstrdup(arg->binding->source_text);
+	explain_missing_field(error, arg);
 	if (error->sqlerrcode == ERRCODE_INVALID_FUNCTION_DEFINITION)
 	{
 		error->message = psprintf("%s must be of type %s", arg->binding->what, arg->binding->result);
@@ -240,7 +304,7 @@ create_function(const char *lifecycle, const char *schema, Oid on_table, const L
 {
 	BodyForm	form = parse_alone(binding);
 	MemoryContext context = CurrentMemoryContext;
-	PositionArg arg = {binding, 0};
+	PositionArg arg = {binding, 0, lifecycle, schema, on_table};
 	StringInfoData sql;
 	LcIdentity	saved;
 	Oid			function;

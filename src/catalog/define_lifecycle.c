@@ -19,11 +19,13 @@
 #include "lifecycle.h"
 #include "miscadmin.h"
 #include "utils/builtins.h"
+#include "utils/guc.h"
 #include "utils/lsyscache.h"
 #include "utils/syscache.h"
 
 PG_FUNCTION_INFO_V1(lifecycle_define_lifecycle);
 PG_FUNCTION_INFO_V1(lifecycle_drop_lifecycle);
+PG_FUNCTION_INFO_V1(lifecycle_upgrade_lifecycle);
 
 static const char *const ready_made[][2] = {
 	{"awareness", "lead_warming"},
@@ -475,9 +477,20 @@ lifecycle_drop_lifecycle(PG_FUNCTION_ARGS)
 	lc_runf("DELETE FROM lifecycle.lifecycles WHERE name = %s", quote_literal_cstr(name));
 	lc_identity_restore(&saved);
 	lc_identity_role(lc_table_owner(lc->on_table), &saved);
+	(void) set_config_option("client_min_messages", "warning", PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
 	lc_runf("DROP SCHEMA %s CASCADE", lc->quoted_schema);
 	lc_identity_restore(&saved);
 	lc_definitions_changed();
 	SPI_finish();
 	PG_RETURN_VOID();
+}
+
+/* There is one format so far; a dump of a later version is the only thing that can bring another. */
+Datum
+lifecycle_upgrade_lifecycle(PG_FUNCTION_ARGS)
+{
+	LcLifecycle *lc = lc_lifecycle_get(lc_arg_required(fcinfo, 0, "lifecycle"), false);
+
+	lc_check_definer(lc);
+	PG_RETURN_DATUM(lc_defined_text(LC_UNCHANGED));
 }

@@ -28,21 +28,27 @@ can_carry(const LcSource *source, const char *event)
 	return source->event_name == NULL || strcmp(source->event_name, event) == 0;
 }
 
+static void
+raise_unfit(const char *what, const char *source, const char *error, const char *fitting)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_AMBIGUOUS_PARAMETER),
+			 errmsg("%s does not fit event source \"%s\": %s", what, source, error),
+			 fitting ? errhint("Say which source is meant, in its definition: source => '%s'.", fitting) :
+			 errhint("Say which source is meant, in its definition: source => '…'.")));
+}
+
 void
 lc_bind_for_event(LcLifecycle *lc, const char *what, const char *function, const char *condition, const char *event, const char *source)
 {
 	LcBinding	binding = {what, function, "boolean", condition, InvalidOid};
 	char	   *error;
-	int			bound = 0;
-	List	   *names = NIL;
+	const char *fitting = NULL;
+	const char *unfit = NULL;
+	char	   *unfit_error = NULL;
 
 	lc_condition_drop(lc->schema, function);
-	if (event == NULL)
-	{
-		lc_condition_bind(lc->name, lc->schema, lc->on_table, &binding);
-		return;
-	}
-	if (lc_condition_fits(lc->name, lc->schema, lc->on_table, &binding, &error))
+	if (event == NULL || lc_condition_fits(lc->name, lc->schema, lc->on_table, &binding, &error))
 	{
 		lc_condition_bind(lc->name, lc->schema, lc->on_table, &binding);
 		return;
@@ -53,26 +59,32 @@ lc_bind_for_event(LcLifecycle *lc, const char *what, const char *function, const
 
 		if (source ? strcmp(candidate->name, source) != 0 : !can_carry(candidate, event))
 			continue;
-		names = lappend(names, candidate->name);
 		binding.event_table = candidate->table;
-		if (bound > 0 && !lc_condition_fits(lc->name, lc->schema, lc->on_table, &binding, &error))
-			ereport(ERROR,
-					(errcode(ERRCODE_AMBIGUOUS_PARAMETER),
-					 errmsg("%s does not fit event source \"%s\": %s", what, candidate->name, error),
-					 errhint("Say which source is meant: source => '%s'.", (char *) linitial(names))));
-		lc_condition_bind(lc->name, lc->schema, lc->on_table, &binding);
-		bound++;
+		if (lc_condition_fits(lc->name, lc->schema, lc->on_table, &binding, &error))
+		{
+			fitting = candidate->name;
+			lc_condition_bind(lc->name, lc->schema, lc->on_table, &binding);
+		}
+		else
+		{
+			unfit = candidate->name;
+			unfit_error = error;
+		}
 	}
-	if (bound == 0)
-		lc_condition_bind(lc->name, lc->schema, lc->on_table, &binding);
+	if (fitting == NULL)
+		lc_condition_bind(lc->name, lc->schema, lc->on_table, &binding);	/* raises the parser's error */
+	if (unfit != NULL)
+		raise_unfit(what, unfit, unfit_error, fitting);
 }
 
+/* The column must have a type of that category; enums pass for text. */
 static void
-check_type(Oid table, const char *column, const char *use, Oid wanted, const char *wanted_name)
+check_type(Oid table, const char *column, const char *use, TYPCATEGORY wanted, const char *wanted_name)
 {
 	Oid			type = get_atttype(table, lc_check_column(table, column, use));
+	TYPCATEGORY category = TypeCategory(type);
 
-	if (!can_coerce_type(1, &type, &wanted, COERCION_ASSIGNMENT) || (wanted == TIMESTAMPTZOID && TypeCategory(type) != TYPCATEGORY_DATETIME))
+	if (category != wanted && !(wanted == TYPCATEGORY_STRING && category == TYPCATEGORY_ENUM))
 		ereport(ERROR,
 				(errcode(ERRCODE_DATATYPE_MISMATCH),
 				 errmsg("column \"%s\" of table %s, given as %s, has type %s", column, lc_qualified_name(table), use, format_type_be(type)),
@@ -118,12 +130,16 @@ bind_to_source(LcLifecycle *lc, const LcSource *source)
 	{
 		char	   *function = SPI_getvalue(table->vals[i], table->tupdesc, 2);
 		int			overloads;
+		char	   *error;
 		LcCondition **conditions = lc_condition_load(lc, function, &overloads);
 		LcBinding	binding = {SPI_getvalue(table->vals[i], table->tupdesc, 1), function, "boolean",
 		SPI_getvalue(table->vals[i], table->tupdesc, 3), source->table};
 
-		if (OidIsValid(conditions[0]->event_table) && lc_condition_for(conditions, overloads, source->table) == NULL)
-			lc_condition_bind(lc->name, lc->schema, lc->on_table, &binding);
+		if (!OidIsValid(conditions[0]->event_table) || lc_condition_for(conditions, overloads, source->table) != NULL)
+			continue;
+		if (!lc_condition_fits(lc->name, lc->schema, lc->on_table, &binding, &error))
+			raise_unfit(binding.what, source->name, error, NULL);
+		lc_condition_bind(lc->name, lc->schema, lc->on_table, &binding);
 	}
 }
 
@@ -148,12 +164,12 @@ check_arguments(LcLifecycle *lc, Oid table, const LcSource *source, const char *
 				 errmsg("an event source needs either a column with the names of its events or one name for all of them"),
 				 errhint("Give name_column => '…' or event_name => '…'.")));
 	if (source->name_column)
-		check_type(table, source->name_column, "name_column", TEXTOID, "text");
+		check_type(table, source->name_column, "name_column", TYPCATEGORY_STRING, "text");
 	if (source->event_name && source->event_name[0] == '\0')
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_NAME),
 				 errmsg("the name of an event must not be empty")));
-	check_type(table, source->time_column, "time_column", TIMESTAMPTZOID, "timestamp with time zone, timestamp or date");
+	check_type(table, source->time_column, "time_column", TYPCATEGORY_DATETIME, "timestamp with time zone, timestamp or date");
 }
 
 Datum

@@ -10,6 +10,7 @@
 
 #include "access/xact.h"
 #include "catalog/definitions.h"
+#include "errors.h"
 #include "catalog/load.h"
 #include "catalog/namespace.h"
 #include "catalog/owner.h"
@@ -173,6 +174,12 @@ lc_lifecycle_get(const char *name, bool missing_ok)
 			raise_undefined(name);
 		return NULL;
 	}
+	if (lc->format != LC_FORMAT)
+		ereport(ERROR,
+				(errcode(ERRCODE_LC_FORMAT),
+				 errmsg("the tables of lifecycle \"%s\" have format %d, this version of the extension knows %d", name, lc->format, LC_FORMAT),
+				 lc->format > LC_FORMAT ? errhint("Install the version of the extension that made them.") :
+				 errhint("Call lifecycle.upgrade_lifecycle('%s').", name)));
 	MemoryContextSetParent(lc->context, CacheMemoryContext);
 	{
 		MemoryContext old = MemoryContextSwitchTo(CacheMemoryContext);
@@ -180,11 +187,6 @@ lc_lifecycle_get(const char *name, bool missing_ok)
 		entries = lappend(entries, lc);
 		MemoryContextSwitchTo(old);
 	}
-	if (lc->format != LC_FORMAT)
-		ereport(ERROR,
-				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-				 errmsg("the tables of lifecycle \"%s\" have format %d, this version of the extension needs %d", name, lc->format, LC_FORMAT),
-				 errhint("Call lifecycle.upgrade_lifecycle('%s').", name)));
 	return lc;
 }
 

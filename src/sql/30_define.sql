@@ -57,6 +57,11 @@ CREATE FUNCTION lifecycle.drop_lifecycle(lifecycle text) RETURNS void
 COMMENT ON FUNCTION lifecycle.drop_lifecycle(text) IS
 'Drops a lifecycle: its triggers, its definitions and its schema with all state. Errors: no such lifecycle, not the owner of its table.';
 
+CREATE FUNCTION lifecycle.upgrade_lifecycle(lifecycle text) RETURNS text
+    LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'lifecycle_upgrade_lifecycle';
+COMMENT ON FUNCTION lifecycle.upgrade_lifecycle(text) IS
+'Brings the state tables of a lifecycle to the format of the installed version, after ALTER EXTENSION or after restoring an old dump. Returns unchanged: there is one format so far. Errors: no such lifecycle, tables of a later format.';
+
 CREATE FUNCTION lifecycle.add_stage(lifecycle text, stage text, before text DEFAULT NULL, after text DEFAULT NULL, phase text DEFAULT NULL) RETURNS text
     LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'lifecycle_add_stage';
 COMMENT ON FUNCTION lifecycle.add_stage(text, text, text, text, text) IS
