@@ -89,7 +89,7 @@ src/sql/$(EXTENSION)--$(EXTVERSION).sql: $(SQL_PARTS) Makefile
 
 # PG=15|17|18, ONLY=kinds, TESTS=names: see test/run.
 test:
-	@PG='$(PG)' ONLY='$(ONLY)' TESTS='$(TESTS)' test/run
+	@exec env PG='$(PG)' ONLY='$(ONLY)' TESTS='$(TESTS)' test/run
 
 # PostgreSQL's own formatter and flags; `make typedefs` writes the list of types that it needs from the debug information of the build.
 INDENT = $(firstword $(shell command -v pg_bsd_indent) $(wildcard /usr/lib/postgresql/*/bin/pg_bsd_indent) pg_bsd_indent)
