@@ -269,6 +269,13 @@ lifecycle_drop_event_source(PG_FUNCTION_ARGS)
 					(errcode(ERRCODE_DEPENDENT_OBJECTS_STILL_EXIST),
 					 errmsg("transition \"%s\" needs event source \"%s\"", lc->rules[i].name, name),
 					 errhint("Drop it first with lifecycle.drop_transition('%s', '%s').", lifecycle, lc->rules[i].name)));
+	for (int i = 0; i < lc->ntriggers; i++)
+		if (lc->triggers[i].source && strcmp(lc->triggers[i].source, name) == 0)
+			ereport(ERROR,
+					(errcode(ERRCODE_DEPENDENT_OBJECTS_STILL_EXIST),
+					 errmsg("workflow \"%s\" needs event source \"%s\"", lc->triggers[i].version->workflow, name),
+					 errhint("Archive it first with lifecycle.archive_workflow(%s, %s).", quote_literal_cstr(lifecycle),
+							 quote_literal_cstr(lc->triggers[i].version->workflow))));
 	lc_lock_table(source->table);
 	lc_identity_extension(&saved);
 	lc_runf("DELETE FROM lifecycle.event_sources WHERE lifecycle = %s AND name = %s", quote_literal_cstr(lifecycle), quote_literal_cstr(name));

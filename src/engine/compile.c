@@ -386,6 +386,40 @@ read_node(const LcKind *kinds, JsonbContainer *object, const Place *place, int d
 	return node;
 }
 
+/* Appends a trigger once for each pair of its stages, so that one trigger names one stage; a step as it is. */
+static List *
+append_node(List *nodes, LcNode *node)
+{
+	List	   *copies = list_make1(node);
+
+	for (int i = 0; node->kind->arguments[i].name != NULL; i++)
+	{
+		List	   *more = NIL;
+		ListCell   *cell;
+		ListCell   *stage;
+
+		if (node->kind->arguments[i].type != LC_ARGUMENT_STAGES || !node->arguments[i].given)
+			continue;
+		foreach(cell, copies)
+		{
+			foreach(stage, node->arguments[i].items)
+			{
+				LcNode	   *copy = palloc(sizeof(LcNode));
+
+				*copy = *(LcNode *) lfirst(cell);
+				copy->arguments[i].text = lfirst(stage);
+				more = lappend(more, copy);
+			}
+		}
+		copies = more;
+		if (list_length(nodes) + list_length(copies) > LC_MAX_STEPS)
+			ereport(ERROR,
+					errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
+					errmsg("more than %d triggers", LC_MAX_STEPS));
+	}
+	return list_concat(nodes, copies);
+}
+
 /*
  * Reads one node, an array of them (arrays in it are spliced in) or null. `place` names the argument; the word for one node comes from the table.
  */
@@ -418,7 +452,7 @@ read_nodes(const LcKind *kinds, JsonbValue *value, const Place *place, int depth
 					errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
 					errmsg("more than %d %ss", LC_MAX_STEPS, here.word),
 					errhint("Divide the workflow into several."));
-		return list_make1(read_node(kinds, value->val.binary.data, &here, depth, count));
+		return append_node(NIL, read_node(kinds, value->val.binary.data, &here, depth, count));
 	}
 
 	it = JsonbIteratorInit(value->val.binary.data);
@@ -434,7 +468,7 @@ read_nodes(const LcKind *kinds, JsonbValue *value, const Place *place, int depth
 						errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
 						errmsg("more than %d %ss", LC_MAX_STEPS, here.word),
 						errhint("Divide the workflow into several."));
-			nodes = lappend(nodes, read_node(kinds, element.val.binary.data, &here, depth, count));
+			nodes = append_node(nodes, read_node(kinds, element.val.binary.data, &here, depth, count));
 		}
 		else
 			nodes = list_concat(nodes, read_nodes(kinds, &element, &here, depth + 1, count));
@@ -673,7 +707,6 @@ static void
 push_argument(JsonbParseState **state, const LcArgumentKind *kind, LcArgument *argument)
 {
 	JsonbValue	value;
-	ListCell   *lc;
 
 	switch (kind->type)
 	{
@@ -681,17 +714,6 @@ push_argument(JsonbParseState **state, const LcArgumentKind *kind, LcArgument *a
 			value.type = jbvBool;
 			value.val.boolean = argument->truth;
 			pushJsonbValue(state, WJB_VALUE, &value);
-			break;
-		case LC_ARGUMENT_STAGES:
-			if (list_length(argument->items) == 1)
-				push_text(state, WJB_VALUE, linitial(argument->items));
-			else
-			{
-				pushJsonbValue(state, WJB_BEGIN_ARRAY, NULL);
-				foreach(lc, argument->items)
-					push_text(state, WJB_ELEM, lfirst(lc));
-				pushJsonbValue(state, WJB_END_ARRAY, NULL);
-			}
 			break;
 		case LC_ARGUMENT_STEPS:
 		case LC_ARGUMENT_TRIGGERS:

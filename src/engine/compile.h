@@ -24,7 +24,7 @@ typedef enum LcArgumentType
 	LC_ARGUMENT_EVENT,			/* name of an event */
 	LC_ARGUMENT_SOURCE,			/* name of an event source */
 	LC_ARGUMENT_STAGE,			/* name of a stage */
-	LC_ARGUMENT_STAGES,			/* one or several */
+	LC_ARGUMENT_STAGES,			/* one or several; read as one trigger for each */
 	LC_ARGUMENT_CONDITION,		/* SQL expression, boolean */
 	LC_ARGUMENT_RECIPIENTS,		/* SQL query */
 	LC_ARGUMENT_STATEMENT,		/* SQL statement */
@@ -53,7 +53,7 @@ typedef struct LcArgument
 	bool		given;			/* or by default */
 	bool		truth;			/* booleans */
 	char	   *text;			/* all that are one text; intervals in normal form */
-	List	   *items;			/* stages: char *; steps and triggers: LcNode * */
+	List	   *items;			/* steps and triggers: LcNode * */
 } LcArgument;
 
 /* One step, trigger or goal. Numbers of steps begin at 1; 0: the run ends there. */

@@ -47,6 +47,7 @@ typedef struct Definition
 	bool		keeps_event;
 	int			version_id;
 	int			version;
+	List	   *templates;		/* names that were checked already */
 	bool		same;			/* as the current version */
 	bool		exists;
 	char	   *old_state;
@@ -117,6 +118,30 @@ check_channel(Definition *definition, LcNode *step, const char *what)
 	return column;
 }
 
+static void
+check_template(Definition *definition, char *template, const char *what)
+{
+	bool		reads_event;
+	ListCell   *cell;
+
+	foreach(cell, definition->templates)
+	{
+		if (strcmp(lfirst(cell), template) == 0)
+			return;
+	}
+	if (!lc_template_exists(definition->lc, template, &reads_event))
+	{
+		char	   *hint = lc_names_hint(template, lc_template_names(definition->lc), "templates");
+
+		ereport(ERROR,
+				errcode(ERRCODE_UNDEFINED_OBJECT),
+				errmsg("template \"%s\" of %s does not exist", template, what),
+				lc_definer_hint(hint ? hint : "Define it first, with lifecycle.define_template."));
+	}
+	definition->keeps_event |= reads_event;
+	definition->templates = lappend(definition->templates, template);
+}
+
 /* Checks one step against the lifecycle, by the types of its arguments. */
 static void
 check_step(Definition *definition, LcNode *step)
@@ -126,7 +151,6 @@ check_step(Definition *definition, LcNode *step)
 	for (int i = 0; step->kind->arguments[i].name != NULL; i++)
 	{
 		LcArgument *argument = &step->arguments[i];
-		bool		reads_event;
 
 		if (!argument->given)
 			continue;
@@ -139,16 +163,7 @@ check_step(Definition *definition, LcNode *step)
 				(void) check_channel(definition, step, what);
 				break;
 			case LC_ARGUMENT_TEMPLATE:
-				if (!lc_template_exists(definition->lc, argument->text, &reads_event))
-				{
-					char	   *hint = lc_names_hint(argument->text, lc_template_names(definition->lc), "templates");
-
-					ereport(ERROR,
-							errcode(ERRCODE_UNDEFINED_OBJECT),
-							errmsg("template \"%s\" of %s does not exist", argument->text, what),
-							lc_definer_hint(hint ? hint : "Define it first, with lifecycle.define_template."));
-				}
-				definition->keeps_event |= reads_event;
+				check_template(definition, argument->text, what);
 				break;
 			case LC_ARGUMENT_CONDITION:
 			case LC_ARGUMENT_RECIPIENTS:
@@ -206,12 +221,8 @@ check_trigger(Definition *definition, LcNode *trigger, const char *what)
 		list_free(sources_of_trigger(definition, trigger, what));
 	for (int i = 0; trigger->kind->arguments[i].name != NULL; i++)
 	{
-		ListCell   *cell;
-
-		if (trigger->kind->arguments[i].type != LC_ARGUMENT_STAGES)
-			continue;
-		foreach(cell, trigger->arguments[i].items)
-			check_stage(definition, lfirst(cell), false, what);
+		if (trigger->kind->arguments[i].type == LC_ARGUMENT_STAGES && trigger->arguments[i].given)
+			check_stage(definition, trigger->arguments[i].text, false, what);
 	}
 }
 
@@ -244,6 +255,58 @@ bind(Definition *definition, const char *what, const char *function, const char 
 	LcBinding	binding = {what, function, result, sql, event_table};
 
 	lc_condition_bind(definition->lc->name, definition->lc->schema, definition->lc->on_table, &binding);
+}
+
+/* Can this source have sent the event that began a run? Any can, when the workflow is not entered by events alone. */
+static bool
+may_begin(Definition *definition, const LcSource *source)
+{
+	ListCell   *cell;
+
+	foreach(cell, definition->entries)
+	{
+		LcNode	   *entry = lfirst(cell);
+		const char *only;
+
+		if (strcmp(entry->kind->name, "on_event") != 0)
+			return true;
+		only = lc_node_argument(entry, "source")->text;
+		if (only ? strcmp(only, source->name) == 0 : carries(source, lc_node_argument(entry, "name")->text))
+			return true;
+	}
+	return definition->entries == NIL;
+}
+
+/*
+ * Binds the SQL of a step. When it only fits with a row `event`, that is the event that began the run, of the one table whose events can have; the
+ * run then keeps its event.
+ */
+static void
+bind_in_step(Definition *definition, const char *what, const char *function, const char *result, const char *sql)
+{
+	LcLifecycle *lc = definition->lc;
+	LcBinding	binding = {what, function, result, sql, InvalidOid};
+	Oid			table = InvalidOid;
+	char	   *error;
+
+	if (strstr(sql, "event") != NULL && !lc_condition_fits(lc->name, lc->schema, lc->on_table, &binding, &error))
+	{
+		for (int i = 0; i < lc->nsources; i++)
+		{
+			binding.event_table = lc->sources[i].table;
+			if (!may_begin(definition, &lc->sources[i]) || binding.event_table == table ||
+				!lc_condition_fits(lc->name, lc->schema, lc->on_table, &binding, &error))
+				continue;
+			if (OidIsValid(table))
+				ereport(ERROR,
+						errcode(ERRCODE_AMBIGUOUS_PARAMETER),
+						errmsg("event in %s can be a row of several tables", what),
+						errhint("Write enrollment.context->'event', the event that began the run as jsonb, or name the source in the entry: on_event(…, source => …)."));
+			table = binding.event_table;
+		}
+		definition->keeps_event |= OidIsValid(table);
+	}
+	bind(definition, what, function, result, sql, table);
 }
 
 /* Binds the condition of a trigger; gives the name of its function, or NULL when it has none. */
@@ -279,45 +342,25 @@ text_argument(LcNode *node, const char *name)
 	return NULL;
 }
 
-/* Stages of a trigger; one NULL for any. */
-static List *
-stages_argument(LcNode *node, const char *name)
-{
-	for (int i = 0; node->kind->arguments[i].name != NULL; i++)
-	{
-		if (strcmp(node->kind->arguments[i].name, name) == 0 && node->arguments[i].items != NIL)
-			return node->arguments[i].items;
-	}
-	return list_make1(NULL);
-}
-
-/* Writes triggers as capture reads them: a row for each pair of stages. */
+/* Writes triggers as capture reads them. */
 static void
 write_triggers(Definition *definition, const char *role, List *triggers, const char *within, bool exits)
 {
 	ListCell   *cell;
-	int			number = 0;
 	int			position = 0;
 
 	foreach(cell, triggers)
 	{
 		LcNode	   *trigger = lfirst(cell);
-		char	   *function = bind_trigger(definition, trigger, role, ++number);
-		List	   *from_stages = stages_argument(trigger, "from_stage");
-		ListCell   *stage;
-		ListCell   *from_stage;
+		char	   *function = bind_trigger(definition, trigger, role, ++position);
 
-		foreach(stage, stages_argument(trigger, "stage"))
-		{
-			foreach(from_stage, from_stages)
-				lc_definer_run("INSERT INTO lifecycle.workflow_triggers (version_id, lifecycle, role, position, kind, event_name, source, stage, "
-							   "from_stage, condition, condition_function, within, exits) "
-							   "VALUES ($1::int4, $2, $3, $4::int4, $5, $6, $7, $8, $9, $10, $11, $12::interval, $13::bool)",
-							   13, psprintf("%d", definition->version_id), definition->lc->name, role, psprintf("%d", ++position),
-							   trigger->kind->name, text_argument(trigger, "name"), text_argument(trigger, "source"),
-							   lfirst(stage), lfirst(from_stage), text_argument(trigger, "condition"), function, within,
-							   exits ? "true" : "false");
-		}
+		lc_definer_run("INSERT INTO lifecycle.workflow_triggers (version_id, lifecycle, role, position, kind, event_name, source, stage, "
+					   "from_stage, condition, condition_function, within, exits) "
+					   "VALUES ($1::int4, $2, $3, $4::int4, $5, $6, $7, $8, $9, $10, $11, $12::interval, $13::bool)",
+					   13, psprintf("%d", definition->version_id), definition->lc->name, role, psprintf("%d", position),
+					   trigger->kind->name, text_argument(trigger, "name"), text_argument(trigger, "source"),
+					   text_argument(trigger, "stage"), text_argument(trigger, "from_stage"), text_argument(trigger, "condition"),
+					   function, within, exits ? "true" : "false");
 	}
 }
 
@@ -331,7 +374,7 @@ bind_step(Definition *definition, LcNode *step, char **only_if, char **condition
 	if (step->only_if != NULL)
 	{
 		*only_if = function_name(definition, "only_if", step->label);
-		bind(definition, psprintf("only_if of %s", what), *only_if, "boolean", step->only_if, InvalidOid);
+		bind_in_step(definition, psprintf("only_if of %s", what), *only_if, "boolean", step->only_if);
 	}
 	for (int i = 0; step->kind->arguments[i].name != NULL; i++)
 	{
@@ -354,8 +397,8 @@ bind_step(Definition *definition, LcNode *step, char **only_if, char **condition
 		if (!step->arguments[i].given)
 			continue;
 		*condition = function_name(definition, "step", step->label);
-		bind(definition, psprintf("%s of %s", step->kind->arguments[i].name, what), *condition, result, step->arguments[i].text,
-			 InvalidOid);
+		bind_in_step(definition, psprintf("%s of %s", step->kind->arguments[i].name, what), *condition, result,
+					 step->arguments[i].text);
 	}
 }
 
@@ -465,6 +508,9 @@ write_version(Definition *definition)
 		write_triggers(definition, "goal", lc_node_argument(goal, "trigger")->items, lc_node_argument(goal, "within")->text,
 					   lc_node_argument(goal, "exit")->truth);
 	write_steps(definition);
+	if (definition->keeps_event)
+		lc_definer_run("UPDATE lifecycle.workflow_versions SET keeps_event = true WHERE id = $1::int4 AND NOT keeps_event",
+					   1, psprintf("%d", definition->version_id));
 }
 
 static char *

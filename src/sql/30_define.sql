@@ -96,7 +96,7 @@ Returns created, unchanged or replaced. Errors: unknown or wrong-typed columns, 
 CREATE FUNCTION lifecycle.drop_event_source(lifecycle text, name text) RETURNS void
     LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'lifecycle_drop_event_source';
 COMMENT ON FUNCTION lifecycle.drop_event_source(text, text) IS
-'Stops taking a table''s rows as events. Errors: no such event source, a transition names it as its source.';
+'Stops taking a table''s rows as events. Errors: no such event source, a transition or a workflow names it as its source.';
 
 CREATE FUNCTION lifecycle.define_transition(
     lifecycle     text,
