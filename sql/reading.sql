@@ -239,6 +239,23 @@ SELECT lifecycle, invariant, detail FROM lifecycle.verify();
 ROLLBACK;
 SELECT * FROM lifecycle.verify('nobody');
 
+-- Status: the lines about the scheduler depend on whether the server has preloaded the extension
+SELECT lifecycle, what, value, detail FROM lifecycle.status() WHERE lifecycle IS NOT NULL;
+SELECT count(*) FROM lifecycle.status() WHERE lifecycle IS NULL AND what = 'scheduler' AND value <> '' AND detail <> '';
+BEGIN;
+UPDATE lifecycle.lifecycles SET paused = true, enrolls = false;
+UPDATE lifecycle.workflows SET paused = true;
+UPDATE customer._due SET due_at = '2026-03-09' WHERE kind = 'w';
+UPDATE customer.failures SET at = '2026-03-09 12:00';
+UPDATE customer.messages SET status = 'failed', reason = 'mailbox full' WHERE id = 2;
+SELECT what, value, detail FROM lifecycle.status() WHERE lifecycle = 'customer';
+ROLLBACK;
+BEGIN;
+UPDATE lifecycle.lifecycles SET format = 0;
+SELECT what, value, detail FROM lifecycle.status() WHERE lifecycle = 'customer';
+ROLLBACK;
+SELECT lifecycle, rule, to_stage, trigger, hits, errors FROM lifecycle.rule_stats;
+
 -- Names
 CREATE SCHEMA "the ""shop"" %";
 CREATE TABLE "the ""shop"" %"."it's a table" ("the key" text PRIMARY KEY);

@@ -7,10 +7,10 @@
 #include "fmgr.h"
 #include "lifecycle.h"
 #include "utils/timestamp.h"
-#include "worker/worker.h"
 
 PG_FUNCTION_INFO_V1(lifecycle__clock);
 PG_FUNCTION_INFO_V1(lifecycle__format);
+PG_FUNCTION_INFO_V1(lifecycle__quarantine_after);
 
 /* _clock(simulated boolean) → timestamptz: the time now. */
 Datum
@@ -24,4 +24,11 @@ Datum
 lifecycle__format(PG_FUNCTION_ARGS)
 {
 	PG_RETURN_INT32(LC_FORMAT);
+}
+
+/* _quarantine_after() → integer: errors in a row after which a rule is skipped. */
+Datum
+lifecycle__quarantine_after(PG_FUNCTION_ARGS)
+{
+	PG_RETURN_INT32(LC_QUARANTINE);
 }

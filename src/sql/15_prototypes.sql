@@ -125,6 +125,7 @@ CREATE TABLE lifecycle._messages (
     PRIMARY KEY (subject_id, id)
 );
 CREATE INDEX _messages_open ON lifecycle._messages (id) WHERE status IN ('queued', 'claimed');
+CREATE INDEX _messages_unsent ON lifecycle._messages (status) WHERE status IN ('failed', 'held', 'suppressed');
 COMMENT ON TABLE lifecycle._messages IS 'One row per message to one address, also when it was not sent, with the reason.';
 COMMENT ON COLUMN lifecycle._messages.id IS 'Number of the message.';
 COMMENT ON COLUMN lifecycle._messages.subject_id IS 'Key of the subject''s row.';

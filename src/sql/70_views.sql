@@ -282,9 +282,9 @@ COMMENT ON COLUMN %1$I.step_summary.label IS 'Label of the step.';
 COMMENT ON COLUMN %1$I.step_summary.kind IS 'send, delay, branch, set_stage, run_sql, exit, …';
 COMMENT ON COLUMN %1$I.step_summary.reached IS 'Runs that came to the step: waiting + done + failed + skipped. Who leaves the workflow in the middle of a wait is counted no more.';
 COMMENT ON COLUMN %1$I.step_summary.waiting IS 'Runs that are at the step now: a delay that is not over, or a step that has not run yet.';
-COMMENT ON COLUMN %1$I.step_summary.done IS 'Runs that went through the step.';
+COMMENT ON COLUMN %1$I.step_summary.done IS 'Runs that went through the step, also when its message was suppressed; in shadow, when it would have been done.';
 COMMENT ON COLUMN %1$I.step_summary.failed IS 'Runs in which the step failed for good, those that stand still until lifecycle.retry included.';
-COMMENT ON COLUMN %1$I.step_summary.skipped IS 'Runs that went past the step, because its only_if was not true or because they are in shadow.';
+COMMENT ON COLUMN %1$I.step_summary.skipped IS 'Runs that went past the step because its only_if was not true.';
 COMMENT ON COLUMN %1$I.step_summary.outcomes IS 'What the step came to, counted, such as {"yes": 3, "no": 4} for a branch.';
 $view$), ($view$
 CREATE OR REPLACE VIEW %1$I.waiting WITH (security_invoker = true) AS

@@ -129,6 +129,7 @@ WITH clock AS (
                   ', "' || m.subject_line || '"', m.status,
                   ' at ' || date_trunc('second', m.sent_at),
                   ' (' || coalesce(m.reason, CASE WHEN m.status <> 'sent' THEN m.last_error END) || ')') AS words,
+           row_number() OVER (PARTITION BY m.enrollment_id, m.step ORDER BY m.id) AS place,
            EXISTS (SELECT FROM %1$I.activity a
                     WHERE a.subject_id = m.subject_id AND a.enrollment_id = m.enrollment_id AND a.step = m.step) AS of_step
       FROM %1$I.messages m
@@ -176,7 +177,9 @@ WITH clock AS (
     SELECT 0, ARRAY[3, a.enrollment_id, a.step, 1], a.at,
            coalesce(st.workflow || ': ' || st.label, 'step ' || a.step, a.outcome),
            concat_ws('; ', format('%%s: %%s', coalesce(st.words, 'unknown step'), a.outcome), a.detail,
-               (SELECT string_agg(m.words, '; ' ORDER BY m.words) FROM messages m
+               (SELECT string_agg(m.words, '; ' ORDER BY m.words) FILTER (WHERE m.place <= 5)
+                       || CASE WHEN count(*) > 5 THEN format('; and %%s more', count(*) - 5) ELSE '' END
+                  FROM messages m
                  WHERE m.enrollment_id = a.enrollment_id AND m.step = a.step))
       FROM %1$I.activity a
            LEFT JOIN steps st ON st.version_id = a.version_id AND st.step = a.step

@@ -119,10 +119,11 @@ $query$),
        AND NOT EXISTS (SELECT FROM %1$I.activity a
                         WHERE a.subject_id = m.subject_id AND a.enrollment_id = m.enrollment_id AND a.step = m.step)
 $query$),
-('an activity that sent a message has it', $query$
-    SELECT a.subject_id::text, format('run %%s, step %%s at %%s', a.enrollment_id, a.step, a.at)
+('a send that was not skipped has a message', $query$
+    SELECT a.subject_id::text, format('run %%s, step %%s at %%s', a.enrollment_id, st.label, a.at)
       FROM %1$I.activity a
-     WHERE a.outcome = 'sent'
+           JOIN lifecycle.workflow_steps st ON st.version_id = a.version_id AND st.step = a.step
+     WHERE st.kind = 'send' AND a.outcome <> 'skipped'
        AND NOT EXISTS (SELECT FROM %1$I.messages m
                         WHERE m.subject_id = a.subject_id AND m.enrollment_id = a.enrollment_id AND m.step = a.step)
 $query$),
