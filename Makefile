@@ -91,6 +91,10 @@ src/sql/$(EXTENSION)--$(EXTVERSION).sql: $(SQL_PARTS) Makefile
 test:
 	@exec env PG='$(PG)' ONLY='$(ONLY)' TESTS='$(TESTS)' test/run
 
+# KEEP=1 leaves the server running.
+demo:
+	@exec env PG='$(PG)' KEEP='$(KEEP)' test/demo/run
+
 # PostgreSQL's own formatter and flags; `make typedefs` writes the list of types that it needs from the debug information of the build.
 INDENT = $(firstword $(shell command -v pg_bsd_indent) $(wildcard /usr/lib/postgresql/*/bin/pg_bsd_indent) pg_bsd_indent)
 INDENT_FLAGS = -bad -bap -bbb -bc -bl -cli1 -cp33 -cdb -nce -d0 -di12 -nfc1 -i4 -l79 -lp -lpl -nip -npro -sac -tpg -ts4
@@ -104,4 +108,4 @@ typedefs: all
 	readelf --debug-dump=info $(OBJS) | awk '/DW_TAG_/ {t = /DW_TAG_typedef/} t && /DW_AT_name/ {print $$NF; t = 0}' | \
 		LC_ALL=C sort -u > src/typedefs.list
 
-.PHONY: test indent typedefs
+.PHONY: test demo indent typedefs

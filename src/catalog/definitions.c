@@ -143,6 +143,33 @@ raise_undefined(const char *name)
 			 known.len > 0 ? errhint("Defined are: %s.", known.data) : errhint("Define it with lifecycle.define_lifecycle('%s', on_table => …).", name)));
 }
 
+/* An invalidation that comes in while an entry is built may be about what was read before it: then once more. */
+static LcLifecycle *
+load_undisturbed(const char *name)
+{
+	for (;;)
+	{
+		uint64		seen = changes;
+		LcLifecycle *lc = lc_load_lifecycle(name);
+
+		if (lc == NULL || seen == changes)
+			return lc;
+		MemoryContextDelete(lc->context);
+		CHECK_FOR_INTERRUPTS();
+	}
+}
+
+/* Into CacheMemoryContext, where the callbacks find it. */
+static void
+keep_entry(LcLifecycle *lc)
+{
+	MemoryContext old = MemoryContextSwitchTo(CacheMemoryContext);
+
+	entries = lappend(entries, lc);
+	MemoryContextSwitchTo(old);
+	MemoryContextSetParent(lc->context, CacheMemoryContext);
+}
+
 LcLifecycle *
 lc_lifecycle_get(const char *name, bool missing_ok)
 {
@@ -156,18 +183,7 @@ lc_lifecycle_get(const char *name, bool missing_ok)
 			return lc;
 	}
 	lifecycles_table = definitions_table();
-	lc = NULL;
-	if (OidIsValid(lifecycles_table))
-	{
-		uint64		seen;
-
-		/* An invalidation that comes in while the entry is built may be about what was read before it. */
-		do
-		{
-			seen = changes;
-			lc = lc_load_lifecycle(name);
-		} while (lc != NULL && seen != changes && (MemoryContextDelete(lc->context), true));
-	}
+	lc = OidIsValid(lifecycles_table) ? load_undisturbed(name) : NULL;
 	if (lc == NULL)
 	{
 		if (!missing_ok)
@@ -180,13 +196,7 @@ lc_lifecycle_get(const char *name, bool missing_ok)
 				 errmsg("the tables of lifecycle \"%s\" have format %d, this version of the extension knows %d", name, lc->format, LC_FORMAT),
 				 lc->format > LC_FORMAT ? errhint("Install the version of the extension that made them.") :
 				 errhint("Call lifecycle.upgrade_lifecycle('%s').", name)));
-	MemoryContextSetParent(lc->context, CacheMemoryContext);
-	{
-		MemoryContext old = MemoryContextSwitchTo(CacheMemoryContext);
-
-		entries = lappend(entries, lc);
-		MemoryContextSwitchTo(old);
-	}
+	keep_entry(lc);
 	return lc;
 }
 
