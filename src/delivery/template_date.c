@@ -162,6 +162,8 @@ lc_liquid_get_time(LcRender *render, const LcValue *value, TimestampTz *time)
 	int			offset;
 	bool		valid = true;
 
+	if (value->kind == LC_VALUE_STRING && !lc_liquid_charge(render, value->length))
+		return false;
 	switch (value->kind)
 	{
 		case LC_VALUE_TIMESTAMPTZ:

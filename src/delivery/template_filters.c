@@ -213,26 +213,32 @@ filter_newline_to_br(LcRender *render, LcValue *value, const LcValue *args)
 	return true;
 }
 
-/* If a construct that is dropped with what is inside begins here, goes behind it. */
-static const char *
-skip_element(const char *text, const char *end)
+/* What strip_html drops together with what is inside; the last is any tag. */
+static const struct
 {
-	static const struct
-	{
-		const char *start;
-		const char *end;
-	}			elements[] = {{"<script", "</script>"}, {"<style", "</style>"}, {"<!--", "-->"}};
+	const char *start;
+	const char *end;
+}			dropped[] = {{"<script", "</script>"}, {"<style", "</style>"}, {"<!--", "-->"}, {"<", ">"}};
 
-	for (int i = 0; i < lengthof(elements); i++)
+/*
+ * If one of them begins at text, goes behind its end. Ends that were not found are remembered in *missing, so that
+ * nothing is read more than once for each.
+ */
+static const char *
+skip_dropped(const char *text, const char *end, int *missing)
+{
+	for (int i = 0; i < lengthof(dropped); i++)
 	{
-		int			start_length = strlen(elements[i].start);
-		int			end_length = strlen(elements[i].end);
+		int			start_length = strlen(dropped[i].start);
+		int			end_length = strlen(dropped[i].end);
 
-		if (end - text < start_length || pg_strncasecmp(text, elements[i].start, start_length) != 0)
+		if ((*missing & (1 << i)) || end - text < start_length ||
+			pg_strncasecmp(text, dropped[i].start, start_length) != 0)
 			continue;
 		for (const char *c = text + start_length; c <= end - end_length; c++)
-			if (*c == elements[i].end[0] && pg_strncasecmp(c, elements[i].end, end_length) == 0)
+			if (*c == dropped[i].end[0] && pg_strncasecmp(c, dropped[i].end, end_length) == 0)
 				return c + end_length;
+		*missing |= 1 << i;
 	}
 	return NULL;
 }
@@ -243,6 +249,7 @@ filter_strip_html(LcRender *render, LcValue *value, const LcValue *args)
 	const char *text;
 	const char *end;
 	int			length;
+	int			missing = 0;
 	char	   *result;
 	char	   *to;
 
@@ -251,21 +258,10 @@ filter_strip_html(LcRender *render, LcValue *value, const LcValue *args)
 	end = text + length;
 	while (text < end)
 	{
-		const char *after = NULL;
+		const char *after = *text == '<' ? skip_dropped(text, end, &missing) : NULL;
 
-		if (*text == '<')
-		{
-			after = skip_element(text, end);
-			if (after == NULL)
-				after = memchr(text, '>', end - text);
-			else
-				after--;
-			/* an unfinished tag may make each "<" look through the rest */
-			if (!lc_liquid_charge(render, after ? 0 : end - text))
-				return false;
-		}
 		if (after)
-			text = after + 1;
+			text = after;
 		else
 			*to++ = *text++;
 	}
@@ -647,6 +643,8 @@ filter_join(LcRender *render, LcValue *value, const LcValue *args)
 static bool
 filter_size(LcRender *render, LcValue *value, const LcValue *args)
 {
+	if (value->kind == LC_VALUE_STRING && !lc_liquid_charge(render, value->length))
+		return false;
 	if (value->kind == LC_VALUE_STRING)
 		lc_liquid_set_integer(value, pg_mbstrlen_with_len(value->u.string, value->length));
 	else if (lc_liquid_count_items(value) >= 0)

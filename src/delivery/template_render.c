@@ -219,7 +219,8 @@ lc_liquid_evaluate_operand(LcRender *render, const LcOperand *operand, LcValue *
 		LcValue		element;
 		LcValue		index;
 
-		if (!lc_liquid_charge(render, 0))
+		/* the size of a string takes reading it */
+		if (!lc_liquid_charge(render, value->kind == LC_VALUE_STRING ? value->length : 0))
 			return false;
 		if (value->kind == LC_VALUE_NIL)
 			break;

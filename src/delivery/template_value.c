@@ -590,6 +590,15 @@ is_list(const LcValue *value)
 		(value->kind == LC_VALUE_JSONB && JsonContainerIsArray(value->u.jsonb));
 }
 
+/* Bytes to look at when a value is compared. */
+static int64
+value_size(const LcValue *value)
+{
+	if (value->kind == LC_VALUE_STRING)
+		return value->length;
+	return value->kind == LC_VALUE_NUMERIC ? VARSIZE(value->u.numeric) : 0;
+}
+
 static int
 compare_numbers(const LcValue *a, const LcValue *b)
 {
@@ -622,6 +631,8 @@ lc_liquid_compare(LcRender *render, const LcValue *a, const LcValue *b, bool *co
 	*result = 0;
 	if (!*comparable)
 		return true;
+	if (!lc_liquid_charge(render, value_size(a) + value_size(b)))
+		return false;
 	if (is_number(a) && is_number(b))
 		*result = compare_numbers(a, b);
 	else if (a->kind == LC_VALUE_STRING && b->kind == LC_VALUE_STRING)
@@ -637,7 +648,7 @@ lc_liquid_compare(LcRender *render, const LcValue *a, const LcValue *b, bool *co
 	}
 	else
 		return lc_liquid_fail(render, "%s cannot be compared with %s", lc_liquid_kind_name(a), lc_liquid_kind_name(b));
-	return lc_liquid_charge(render, a->kind == LC_VALUE_STRING ? a->length : 0);
+	return true;
 }
 
 static bool
@@ -660,6 +671,38 @@ lists_are_equal(LcRender *render, const LcValue *a, const LcValue *b, bool *resu
 	return true;
 }
 
+/* Compares two documents token by token, which PostgreSQL would do without counting the work. */
+static bool
+documents_are_equal(LcRender *render, JsonbContainer *a, JsonbContainer *b, bool *result)
+{
+	JsonbIterator *left = JsonbIteratorInit(a);
+	JsonbIterator *right = JsonbIteratorInit(b);
+	JsonbIteratorToken token;
+
+	do
+	{
+		JsonbValue	left_json,
+					right_json;
+
+		token = JsonbIteratorNext(&left, &left_json, false);
+		*result = token == JsonbIteratorNext(&right, &right_json, false);
+		if (*result && (token == WJB_KEY || token == WJB_VALUE || token == WJB_ELEM))
+		{
+			LcValue		left_value,
+						right_value;
+
+			/* scalars all: containers are gone into */
+			set_jsonb_value(&left_value, &left_json);
+			set_jsonb_value(&right_value, &right_json);
+			if (!lc_liquid_is_equal(render, &left_value, &right_value, result))
+				return false;
+		}
+		if (!lc_liquid_charge(render, 32))
+			return false;
+	} while (*result && token != WJB_DONE);
+	return true;
+}
+
 /* Values of different kinds are not equal. */
 bool
 lc_liquid_is_equal(LcRender *render, const LcValue *a, const LcValue *b, bool *result)
@@ -667,6 +710,8 @@ lc_liquid_is_equal(LcRender *render, const LcValue *a, const LcValue *b, bool *r
 	bool		comparable;
 	int			order;
 
+	if (!lc_liquid_charge(render, a->kind == LC_VALUE_BLANK ? value_size(b) : b->kind == LC_VALUE_BLANK ? value_size(a) : 0))
+		return false;
 	if (a->kind == LC_VALUE_EMPTY || b->kind == LC_VALUE_EMPTY)
 		*result = lc_liquid_is_empty(a->kind == LC_VALUE_EMPTY ? b : a);
 	else if (a->kind == LC_VALUE_BLANK || b->kind == LC_VALUE_BLANK)
@@ -682,16 +727,18 @@ lc_liquid_is_equal(LcRender *render, const LcValue *a, const LcValue *b, bool *r
 	else if (is_list(a) && is_list(b))
 	{
 		if (a->kind == LC_VALUE_JSONB && b->kind == LC_VALUE_JSONB)
-			*result = compareJsonbContainers(a->u.jsonb, b->u.jsonb) == 0;
-		else
-			return lists_are_equal(render, a, b, result);
+			return documents_are_equal(render, a->u.jsonb, b->u.jsonb, result);
+		return lists_are_equal(render, a, b, result);
 	}
 	else if (a->kind != b->kind)
 		*result = false;
 	else if (a->kind == LC_VALUE_BOOL)
 		*result = a->u.boolean == b->u.boolean;
 	else if (a->kind == LC_VALUE_JSONB)
-		*result = !is_list(a) && !is_list(b) && compareJsonbContainers(a->u.jsonb, b->u.jsonb) == 0;
+	{
+		*result = false;
+		return is_list(a) || is_list(b) || documents_are_equal(render, a->u.jsonb, b->u.jsonb, result);
+	}
 	else
 		*result = a->kind == LC_VALUE_NIL;
 	return true;
@@ -780,7 +827,8 @@ bool
 lc_liquid_get_number(LcRender *render, const char *what, const LcValue *value, LcValue *number)
 {
 	*number = *value;
-	if (!lc_liquid_charge(render, 100))
+	/* what is calculated with long numbers takes the square of their length */
+	if (!lc_liquid_charge(render, value->kind == LC_VALUE_NUMERIC ? 100 + VARSIZE(value->u.numeric) * INT64CONST(8) : 100))
 		return false;
 	if (value->kind == LC_VALUE_STRING)
 	{
