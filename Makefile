@@ -35,8 +35,10 @@ OBJS = \
 	src/analytics/funnel.o \
 	src/analytics/reading.o \
 	src/delivery/define_template.o \
+	src/delivery/template_compare.o \
 	src/delivery/template_date.o \
 	src/delivery/template_filters.o \
+	src/delivery/template_html.o \
 	src/delivery/template_lex.o \
 	src/delivery/template_number.o \
 	src/delivery/template_parse.o \

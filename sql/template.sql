@@ -49,7 +49,8 @@ SELECT pg_temp.try(source, '{"customer": {"first_name": "Ada", "age": 36, "balan
   ) v (source);
 
 -- Conditions and the other tags
-SELECT pg_temp.try(source, '{"a": 1, "s": "team", "e": "", "b": "  ", "t": ["x", "y"], "o": {"k": 1, "l": null}, "f": false, "z": [], "d": "2026-03-01"}')
+SELECT pg_temp.try(source, '{"a": 1, "s": "team", "e": "", "b": "  ", "t": ["x", "y"], "o": {"k": 1, "l": null}, "f": false, "z": [],
+    "p": {"l": null, "k": 1.0}, "q": {"l": null, "k": {}}, "l": [1, {"x": [2, "y"]}], "m": [1.0, {"x": [2, "y"]}]}')
   FROM (VALUES
     ('{% if a %}1{% endif %}{% if missing %}2{% endif %}{% if f %}3{% endif %}{% if e %}4{% endif %}{% if nil %}5{% endif %}'),
     ('{% if missing %}1{% elsif a == 2 %}2{% elsif a == 1 %}3{% else %}4{% endif %}{% if a != 1 %}5{% else %}6{% endif %}'),
@@ -61,6 +62,8 @@ SELECT pg_temp.try(source, '{"a": 1, "s": "team", "e": "", "b": "  ", "t": ["x",
     ('{% if e == empty %}1{% endif %}{% if z == empty %}2{% endif %}{% if missing == empty %}3{% endif %}{% if b == blank %}4{% endif %}{% if missing == blank %}5{% endif %}{% if s != blank %}6{% endif %}{% if b == empty %}7{% endif %}'),
     ('{% if missing == nil %}1{% endif %}{% if missing == other %}2{% endif %}{% if missing < 3 %}3{% endif %}{% if missing != 3 %}4{% endif %}'),
     ('{% assign l = "x,y" | split: "," %}{% if t == l %}1{% endif %}{% if t == t %}2{% endif %}{% if o == o %}3{% endif %}{% if t == o %}4{% endif %}{% if f == false %}5{% endif %}'),
+    ('{% if o == p %}1{% endif %}{% if o == q %}2{% endif %}{% if l == m %}3{% endif %}{% if l == o %}4{% endif %}{% if l != t %}5{% endif %}'),
+    ('{% assign d = "2026-03-02" %}{% if "2026-03-01" < d %}1{% endif %}'),
     ('{% if s > 3 %}{% endif %}'),
     ('{% if t > 3 %}{% endif %}'),
     ('{% if a contains 3 %}{% endif %}'),
@@ -198,6 +201,15 @@ SELECT pg_temp.try('{% for i in (1..100000) %}{% capture x %}{{ i }}{% endcaptur
 SELECT pg_temp.try('{% assign x = "9" %}{% for i in (1..100) %}{% assign x = x | times: x %}{% endfor %}');
 SELECT pg_temp.try('{{ x | plus: 1 }}', jsonb_build_object('x', repeat('9', 5000)::numeric));
 SELECT pg_temp.try('{{ x | date: f }}', jsonb_build_object('x', 1, 'f', repeat('%c', 501)));
+
+-- Work that is hidden in one step is counted too
+SELECT pg_temp.try('{% for i in (1..1000) %}{% if x == y %}{% endif %}{% endfor %}', jsonb_build_object('x', a, 'y', a))
+  FROM (SELECT jsonb_build_object('k', jsonb_agg(i)) a FROM generate_series(1, 10000) i) s;
+SELECT pg_temp.try('{% for i in (1..1000) %}{% if x.y.size == 1 %}{% endif %}{% endfor %}', jsonb_build_object('x', jsonb_build_object('y', repeat('x', 1000000))));
+SELECT pg_temp.try('{% for i in (1..1000) %}{% if x == blank %}{% endif %}{% endfor %}', jsonb_build_object('x', repeat(' ', 1000000)));
+SELECT pg_temp.try('{% for i in (1..1000) %}{% if x < y %}{% endif %}{% endfor %}', jsonb_build_object('x', n, 'y', n))
+  FROM (SELECT repeat('9', 50000)::numeric n) s;
+SELECT length(pg_temp.try('{{ x | strip_html }}', jsonb_build_object('x', repeat('<script', 100000))));
 
 -- Data must be an object
 SELECT pg_temp.try('x', '[1]');

@@ -38,4 +38,9 @@
 #define lc_guc_malloc(size)	malloc(size)
 #endif
 
+/* pg_noreturn, which comes first in a declaration, replaced pg_attribute_noreturn() in 18. */
+#if PG_VERSION_NUM < 180000
+#define pg_noreturn pg_attribute_noreturn()
+#endif
+
 #endif							/* LC_COMPAT_H */

@@ -1,6 +1,5 @@
 /*
- * template.h
- *	  Liquid templates: parsed once, rendered many times.
+ * template.h: Liquid templates: parsed once, rendered many times.
  *
  * A template names values of the outside world by (root, element) pairs, its references: "customer.first_name" is
  * ("customer", "first_name"). They are numbered when the template is parsed; whoever renders it fills an array of

@@ -1,6 +1,5 @@
 /*
- * template_date.c
- *	  Times in templates: how they are printed, read from strings, and formatted by the "date" filter.
+ * template_date.c: times in templates: how they are printed, read from strings, and formatted by the "date" filter.
  *
  * A point in time is shown in the zone of the rendering. Strings are read as ISO 8601 only, so that no setting of the
  * session changes what a message says; names of months and days are English, as in Liquid everywhere.

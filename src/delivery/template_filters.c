@@ -1,6 +1,5 @@
 /*
- * template_filters.c
- *	  The filters of Liquid, and the table of them at the end: one entry each.
+ * template_filters.c: the filters of Liquid, and the table of them at the end: one entry each.
  *
  * A filter is not called with a nil, nor with an argument that is nil, unless its entry says that it takes them. Every
  * string that it makes is charged by its bytes and no longer than the output may be.
@@ -16,15 +15,15 @@
 /* ---- help ---- */
 
 /* The text of the value a filter works on. */
-static bool
-get_text(LcRender *render, const LcValue *value, const char **text, int *length)
+bool
+lc_liquid_read_text(LcRender *render, const LcValue *value, const char **text, int *length)
 {
 	return lc_liquid_get_text(render, value, text, length) && lc_liquid_charge(render, *length);
 }
 
 /* Asks for memory for a string of length bytes; NULL when that is too much. */
-static char *
-make_string(LcRender *render, int64 length)
+char *
+lc_liquid_make_string(LcRender *render, int64 length)
 {
 	if (length > render->max_output)
 	{
@@ -36,8 +35,9 @@ make_string(LcRender *render, int64 length)
 	return palloc(length + 1);
 }
 
-static bool
-is_safe(const LcValue *value)
+/* A string that needs no escaping. */
+bool
+lc_liquid_is_safe(const LcValue *value)
 {
 	return value->kind == LC_VALUE_STRING && value->safe;
 }
@@ -68,7 +68,7 @@ lc_liquid_find(const char *text, int length, const char *what, int what_length)
 	}
 }
 
-/* ---- default and HTML ---- */
+/* ---- default ---- */
 
 static bool
 filter_default(LcRender *render, LcValue *value, const LcValue *args)
@@ -79,224 +79,6 @@ filter_default(LcRender *render, LcValue *value, const LcValue *args)
 		missing = !(args[1].kind != LC_VALUE_UNSET && lc_liquid_is_true(&args[1]));
 	if (missing)
 		*value = args[0];
-	return true;
-}
-
-static bool
-filter_raw(LcRender *render, LcValue *value, const LcValue *args)
-{
-	const char *text;
-	int			length;
-
-	if (!lc_liquid_get_text(render, value, &text, &length))
-		return false;
-	lc_liquid_set_string(value, text, length);
-	value->safe = true;
-	return true;
-}
-
-static const char *
-entity_of(char c)
-{
-	switch (c)
-	{
-		case '&':
-			return "&amp;";
-		case '<':
-			return "&lt;";
-		case '>':
-			return "&gt;";
-		case '"':
-			return "&quot;";
-		case '\'':
-			return "&#39;";
-		default:
-			return NULL;
-	}
-}
-
-/* The length of the entity that begins at the "&" of text, or 0. */
-static int
-match_entity(const char *text, int length)
-{
-	int			i = 1;
-
-	if (i < length && text[i] == '#')
-		i++;
-	while (i < length && i < 32 && ((text[i] >= '0' && text[i] <= '9') || (text[i] >= 'a' && text[i] <= 'z') ||
-									(text[i] >= 'A' && text[i] <= 'Z')))
-		i++;
-	return i > 2 && i < length && text[i] == ';' ? i + 1 : 0;
-}
-
-static bool
-escape_text(LcRender *render, LcValue *value, bool once)
-{
-	const char *text;
-	int			length;
-	int64		more = 0;
-	char	   *escaped;
-	char	   *to;
-
-	if (!get_text(render, value, &text, &length))
-		return false;
-	for (int i = 0; i < length; i++)
-		if (entity_of(text[i]))
-			more += 5;
-	if (more > 0)
-	{
-		escaped = to = make_string(render, length + more);
-		if (escaped == NULL)
-			return false;
-		for (int i = 0; i < length; i++)
-		{
-			const char *entity = entity_of(text[i]);
-
-			if (entity && text[i] == '&' && once && match_entity(text + i, length - i))
-				entity = NULL;
-			if (entity)
-				to = stpcpy(to, entity);
-			else
-				*to++ = text[i];
-		}
-		text = escaped;
-		length = to - escaped;
-	}
-	lc_liquid_set_string(value, text, length);
-	value->safe = true;
-	return true;
-}
-
-bool
-lc_liquid_escape(LcRender *render, LcValue *value, const LcValue *args)
-{
-	return escape_text(render, value, false);
-}
-
-static bool
-filter_escape_once(LcRender *render, LcValue *value, const LcValue *args)
-{
-	return escape_text(render, value, true);
-}
-
-static bool
-filter_newline_to_br(LcRender *render, LcValue *value, const LcValue *args)
-{
-	const char *text;
-	int			length;
-	int64		more = 0;
-	char	   *result;
-	char	   *to;
-	bool		safe;
-
-	if (render->template->html && !value->safe && !lc_liquid_escape(render, value, NULL))
-		return false;
-	safe = value->safe;
-	if (!get_text(render, value, &text, &length))
-		return false;
-	for (int i = 0; i < length; i++)
-		if (text[i] == '\n')
-			more += strlen("<br />");
-	result = to = make_string(render, length + more);
-	if (result == NULL)
-		return false;
-	for (int i = 0; i < length; i++)
-	{
-		if (text[i] == '\r' && i + 1 < length && text[i + 1] == '\n')
-			continue;
-		if (text[i] == '\n')
-			to = stpcpy(to, "<br />");
-		*to++ = text[i];
-	}
-	lc_liquid_set_string(value, result, to - result);
-	value->safe = safe;
-	return true;
-}
-
-/* What strip_html drops together with what is inside; the last is any tag. */
-static const struct
-{
-	const char *start;
-	const char *end;
-}			dropped[] = {{"<script", "</script>"}, {"<style", "</style>"}, {"<!--", "-->"}, {"<", ">"}};
-
-/*
- * If one of them begins at text, goes behind its end. Ends that were not found are remembered in *missing, so that
- * nothing is read more than once for each.
- */
-static const char *
-skip_dropped(const char *text, const char *end, int *missing)
-{
-	for (int i = 0; i < lengthof(dropped); i++)
-	{
-		int			start_length = strlen(dropped[i].start);
-		int			end_length = strlen(dropped[i].end);
-
-		if ((*missing & (1 << i)) || end - text < start_length ||
-			pg_strncasecmp(text, dropped[i].start, start_length) != 0)
-			continue;
-		for (const char *c = text + start_length; c <= end - end_length; c++)
-			if (*c == dropped[i].end[0] && pg_strncasecmp(c, dropped[i].end, end_length) == 0)
-				return c + end_length;
-		*missing |= 1 << i;
-	}
-	return NULL;
-}
-
-static bool
-filter_strip_html(LcRender *render, LcValue *value, const LcValue *args)
-{
-	const char *text;
-	const char *end;
-	int			length;
-	int			missing = 0;
-	char	   *result;
-	char	   *to;
-
-	if (!get_text(render, value, &text, &length) || (result = to = make_string(render, length)) == NULL)
-		return false;
-	end = text + length;
-	while (text < end)
-	{
-		const char *after = *text == '<' ? skip_dropped(text, end, &missing) : NULL;
-
-		if (after)
-			text = after;
-		else
-			*to++ = *text++;
-	}
-	lc_liquid_set_string(value, result, to - result);
-	return true;
-}
-
-static bool
-filter_url_encode(LcRender *render, LcValue *value, const LcValue *args)
-{
-	static const char plain[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_.-~";
-	const char *text;
-	int			length;
-	char	   *result;
-	char	   *to;
-
-	if (!get_text(render, value, &text, &length) ||
-		(result = to = make_string(render, (int64) length * 3)) == NULL)
-		return false;
-	for (int i = 0; i < length; i++)
-	{
-		unsigned char c = text[i];
-
-		if (c == ' ')
-			*to++ = '+';
-		else if (memchr(plain, c, sizeof(plain) - 1))
-			*to++ = c;
-		else
-		{
-			*to++ = '%';
-			*to++ = "0123456789ABCDEF"[c >> 4];
-			*to++ = "0123456789ABCDEF"[c & 15];
-		}
-	}
-	lc_liquid_set_string(value, result, to - result);
 	return true;
 }
 
@@ -318,11 +100,11 @@ change_case(LcRender *render, LcValue *value, bool upper)
 	int			length;
 	char	   *result;
 
-	if (!get_text(render, value, &text, &length))
+	if (!lc_liquid_read_text(render, value, &text, &length))
 		return false;
 	if (is_ascii(text, length))
 	{
-		if ((result = make_string(render, length)) == NULL)
+		if ((result = lc_liquid_make_string(render, length)) == NULL)
 			return false;
 		for (int i = 0; i < length; i++)
 			result[i] = upper ? pg_ascii_toupper(text[i]) : pg_ascii_tolower(text[i]);
@@ -357,7 +139,7 @@ concatenate(LcRender *render, LcValue *value, const LcValue *first, const LcValu
 {
 	LcValue		left = *first;
 	LcValue		right = *second;
-	bool		safe = is_safe(first) || is_safe(second);
+	bool		safe = lc_liquid_is_safe(first) || lc_liquid_is_safe(second);
 	const char *a;
 	const char *b;
 	int			a_length,
@@ -365,11 +147,11 @@ concatenate(LcRender *render, LcValue *value, const LcValue *first, const LcValu
 	char	   *result;
 
 	if (safe && render->template->html &&
-		!((is_safe(&left) || escape_text(render, &left, false)) &&
-		  (is_safe(&right) || escape_text(render, &right, false))))
+		!((lc_liquid_is_safe(&left) || lc_liquid_escape(render, &left, NULL)) &&
+		  (lc_liquid_is_safe(&right) || lc_liquid_escape(render, &right, NULL))))
 		return false;
-	if (!get_text(render, &left, &a, &a_length) || !get_text(render, &right, &b, &b_length) ||
-		(result = make_string(render, (int64) a_length + b_length)) == NULL)
+	if (!lc_liquid_read_text(render, &left, &a, &a_length) || !lc_liquid_read_text(render, &right, &b, &b_length) ||
+		(result = lc_liquid_make_string(render, (int64) a_length + b_length)) == NULL)
 		return false;
 	memcpy(result, a, a_length);
 	memcpy(result + a_length, b, b_length);
@@ -387,7 +169,7 @@ filter_capitalize(LcRender *render, LcValue *value, const LcValue *args)
 	LcValue		head;
 	LcValue		tail;
 
-	if (!get_text(render, value, &text, &length))
+	if (!lc_liquid_read_text(render, value, &text, &length))
 		return false;
 	first = length > 0 ? pg_mblen(text) : 0;
 	lc_liquid_set_string(&head, text, first);
@@ -413,11 +195,11 @@ filter_prepend(LcRender *render, LcValue *value, const LcValue *args)
 static bool
 strip_text(LcRender *render, LcValue *value, bool left, bool right)
 {
-	bool		safe = is_safe(value);
+	bool		safe = lc_liquid_is_safe(value);
 	const char *text;
 	int			length;
 
-	if (!get_text(render, value, &text, &length))
+	if (!lc_liquid_read_text(render, value, &text, &length))
 		return false;
 	while (left && length > 0 && is_space(*text))
 	{
@@ -460,8 +242,8 @@ replace_text(LcRender *render, LcValue *value, const LcValue *what, const LcValu
 				new_length;
 	StringInfoData result;
 
-	if (!get_text(render, value, &text, &length) || !get_text(render, what, &old, &old_length) ||
-		!get_text(render, with, &new, &new_length))
+	if (!lc_liquid_read_text(render, value, &text, &length) || !lc_liquid_read_text(render, what, &old, &old_length) ||
+		!lc_liquid_read_text(render, with, &new, &new_length))
 		return false;
 	if (old_length == 0)
 		return lc_liquid_fail(render, "the string to replace is empty");
@@ -522,7 +304,8 @@ filter_truncate(LcRender *render, LcValue *value, const LcValue *args)
 		return false;
 	if (args[1].kind != LC_VALUE_UNSET)
 		ellipsis = args[1];
-	if (!get_text(render, &ellipsis, &ellipsis.u.string, &ellipsis_length) || !get_text(render, value, &text, &length))
+	if (!lc_liquid_read_text(render, &ellipsis, &ellipsis.u.string, &ellipsis_length) ||
+		!lc_liquid_read_text(render, value, &text, &length))
 		return false;
 	if (pg_mbstrlen_with_len(text, length) <= limit)
 	{
@@ -551,7 +334,7 @@ filter_truncatewords(LcRender *render, LcValue *value, const LcValue *args)
 		return false;
 	if (args[1].kind != LC_VALUE_UNSET)
 		ellipsis = args[1];
-	if (!get_text(render, value, &text, &length))
+	if (!lc_liquid_read_text(render, value, &text, &length))
 		return false;
 	limit = Max(limit, 1);
 	for (;;)
@@ -597,7 +380,8 @@ filter_split(LcRender *render, LcValue *value, const LcValue *args)
 	int			count = 0;
 	int			max = 8;
 
-	if (!get_text(render, value, &text, &length) || !get_text(render, &args[0], &separator, &separator_length))
+	if (!lc_liquid_read_text(render, value, &text, &length) ||
+		!lc_liquid_read_text(render, &args[0], &separator, &separator_length))
 		return false;
 	while (length > 0)
 	{
@@ -632,7 +416,7 @@ filter_join(LcRender *render, LcValue *value, const LcValue *args)
 	int			length,
 				separator_length = 1;
 
-	if (args[0].kind != LC_VALUE_UNSET && !get_text(render, &args[0], &separator, &separator_length))
+	if (args[0].kind != LC_VALUE_UNSET && !lc_liquid_read_text(render, &args[0], &separator, &separator_length))
 		return false;
 	if (!lc_liquid_join(render, value, separator, separator_length, &text, &length))
 		return false;
@@ -749,7 +533,7 @@ static const LcFilter filters[] = {
 	{"divided_by", 1, 1, NULL, false, lc_liquid_divided_by},
 	{"downcase", 0, 0, NULL, false, filter_downcase},
 	{"escape", 0, 0, NULL, false, lc_liquid_escape},
-	{"escape_once", 0, 0, NULL, false, filter_escape_once},
+	{"escape_once", 0, 0, NULL, false, lc_liquid_escape_once},
 	{"first", 0, 0, NULL, false, filter_first},
 	{"floor", 0, 0, NULL, false, lc_liquid_floor},
 	{"join", 0, 1, NULL, false, filter_join},
@@ -758,10 +542,10 @@ static const LcFilter filters[] = {
 	{"map", 1, 1, NULL, false, filter_map},
 	{"minus", 1, 1, NULL, false, lc_liquid_minus},
 	{"modulo", 1, 1, NULL, false, lc_liquid_modulo},
-	{"newline_to_br", 0, 0, NULL, false, filter_newline_to_br},
+	{"newline_to_br", 0, 0, NULL, false, lc_liquid_newline_to_br},
 	{"plus", 1, 1, NULL, false, lc_liquid_plus},
 	{"prepend", 1, 1, NULL, false, filter_prepend},
-	{"raw", 0, 0, NULL, false, filter_raw},
+	{"raw", 0, 0, NULL, false, lc_liquid_raw},
 	{"remove", 1, 1, NULL, false, filter_remove},
 	{"replace", 2, 2, NULL, false, filter_replace},
 	{"replace_first", 2, 2, NULL, false, filter_replace_first},
@@ -771,12 +555,12 @@ static const LcFilter filters[] = {
 	{"size", 0, 0, NULL, false, filter_size},
 	{"split", 1, 1, NULL, false, filter_split},
 	{"strip", 0, 0, NULL, false, filter_strip},
-	{"strip_html", 0, 0, NULL, false, filter_strip_html},
+	{"strip_html", 0, 0, NULL, false, lc_liquid_strip_html},
 	{"times", 1, 1, NULL, false, lc_liquid_times},
 	{"truncate", 0, 2, NULL, false, filter_truncate},
 	{"truncatewords", 0, 2, NULL, false, filter_truncatewords},
 	{"upcase", 0, 0, NULL, false, filter_upcase},
-	{"url_encode", 0, 0, NULL, false, filter_url_encode},
+	{"url_encode", 0, 0, NULL, false, lc_liquid_url_encode},
 };
 
 const LcFilter *

@@ -1,12 +1,12 @@
 /*
- * template_internal.h
- *	  What the files of the template engine share: the parser, the parsed form, the state of a rendering.
+ * template_internal.h: what the files of the template engine share: the parser, the parsed form, the state of a rendering.
  *
  * A tag is one entry of the table in template_tags.c, a filter one of the table in template_filters.c.
  */
 #ifndef LC_TEMPLATE_INTERNAL_H
 #define LC_TEMPLATE_INTERNAL_H
 
+#include "compat.h"
 #include "delivery/template.h"
 
 #define LC_FILTER_MAX_ARGS 3	/* keyword included */
@@ -178,9 +178,11 @@ typedef struct LcTag
 } LcTag;
 
 /* template_lex.c */
-extern void lc_liquid_syntax_error(LcParser *parser, int position, const char *format,...) pg_attribute_printf(3, 4) pg_attribute_noreturn();
-extern void lc_liquid_limit_error(LcParser *parser, int position, const char *format,...) pg_attribute_printf(3, 4) pg_attribute_noreturn();
-extern void lc_liquid_expected(LcParser *parser, const char *what) pg_attribute_noreturn();
+pg_noreturn extern void lc_liquid_syntax_error(LcParser *parser, int position, const char *format,...)
+			pg_attribute_printf(3, 4);
+pg_noreturn extern void lc_liquid_limit_error(LcParser *parser, int position, const char *format,...)
+			pg_attribute_printf(3, 4);
+pg_noreturn extern void lc_liquid_expected(LcParser *parser, const char *what);
 extern void lc_liquid_locate(const char *source, int position, int *line, int *column);
 extern void lc_liquid_next_token(LcParser *parser);
 extern bool lc_liquid_token_is(const LcToken *token, const char *name);
@@ -254,22 +256,35 @@ extern const char *lc_liquid_kind_name(const LcValue *value);
 extern bool lc_liquid_is_true(const LcValue *value);
 extern bool lc_liquid_is_empty(const LcValue *value);
 extern int64 lc_liquid_count_items(const LcValue *value);
+extern void lc_liquid_get_element(const LcValue *value, const LcValue *index, LcValue *element);
 extern void lc_liquid_get_item(const LcValue *value, int64 index, LcValue *item);
 extern bool lc_liquid_get_list(LcRender *render, const LcValue *value, const LcValue **items, int *count);
 extern bool lc_liquid_get_text(LcRender *render, const LcValue *value, const char **text, int *length);
 extern bool lc_liquid_join(LcRender *render, const LcValue *list, const char *separator, int separator_length,
 						   const char **text, int *length);
+extern void lc_liquid_set_json(LcValue *value, const JsonbValue *json);
+extern void lc_liquid_normalize_number(LcValue *value);
 extern bool lc_liquid_get_integer(LcRender *render, const LcValue *value, const char *what, int64 *result);
 extern bool lc_liquid_get_number(LcRender *render, const char *what, const LcValue *value, LcValue *number);
+
+/* template_compare.c */
 extern bool lc_liquid_is_equal(LcRender *render, const LcValue *a, const LcValue *b, bool *result);
 extern bool lc_liquid_compare(LcRender *render, const LcValue *a, const LcValue *b, bool *comparable, int *result);
 extern bool lc_liquid_contains(LcRender *render, const LcValue *a, const LcValue *b, bool *result);
-extern void lc_liquid_normalize_number(LcValue *value);
-extern void lc_liquid_get_element(const LcValue *value, const LcValue *index, LcValue *element);
 
 /* template_filters.c */
 extern const char *lc_liquid_find(const char *text, int length, const char *what, int what_length);
+extern bool lc_liquid_read_text(LcRender *render, const LcValue *value, const char **text, int *length);
+extern char *lc_liquid_make_string(LcRender *render, int64 length);
+extern bool lc_liquid_is_safe(const LcValue *value);
+
+/* template_html.c: filters */
 extern bool lc_liquid_escape(LcRender *render, LcValue *value, const LcValue *args);
+extern bool lc_liquid_escape_once(LcRender *render, LcValue *value, const LcValue *args);
+extern bool lc_liquid_newline_to_br(LcRender *render, LcValue *value, const LcValue *args);
+extern bool lc_liquid_raw(LcRender *render, LcValue *value, const LcValue *args);
+extern bool lc_liquid_strip_html(LcRender *render, LcValue *value, const LcValue *args);
+extern bool lc_liquid_url_encode(LcRender *render, LcValue *value, const LcValue *args);
 
 /* template_number.c: filters */
 extern bool lc_liquid_plus(LcRender *render, LcValue *value, const LcValue *args);

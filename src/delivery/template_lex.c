@@ -1,6 +1,5 @@
 /*
- * template_lex.c
- *	  Reading the source of a template: text up to the next delimiter, the tokens inside, and errors that say where.
+ * template_lex.c: reading the source of a template: text, the tokens between delimiters, and errors that say where.
  *
  * One token is read ahead. While it is LC_TOKEN_END, parser->at is behind the closing delimiter, where text begins.
  * Bytes above 127 are letters: all server encodings use only such bytes in characters of several bytes.

@@ -1,6 +1,5 @@
 /*
- * template_number.c
- *	  The filters that calculate. Exact: integers are int64 as long as they fit, everything else is numeric.
+ * template_number.c: the filters that calculate. Exact: integers are int64 as long as they fit, everything else is numeric.
  *
  * Division is Liquid's: of two whole numbers it rounds down, else it does not.
  */

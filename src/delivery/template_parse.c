@@ -1,6 +1,5 @@
 /*
- * template_parse.c
- *	  From the source of a Liquid template to nodes.
+ * template_parse.c: from the source of a Liquid template to nodes.
  *
  * Names are resolved here, once. A name is the innermost loop variable of that name, else a variable if an assign or
  * capture of it stands before in the source, else a reference to the outside. So what a template needs is known

@@ -1,6 +1,5 @@
 /*
- * template_render.c
- *	  From a parsed template and values to text.
+ * template_render.c: from a parsed template and values to text.
  *
  * Nothing in the data is an error of the database: whatever is missing, of the wrong kind or too much ends the
  * rendering with a reason, so that one message fails and not the statement. Functions that return bool have set the

@@ -1,6 +1,5 @@
 /*
- * template_sql.c
- *	  SQL functions of the template engine: trying a template on data.
+ * template_sql.c: SQL functions of the template engine: trying a template on data.
  */
 #include "postgres.h"
 

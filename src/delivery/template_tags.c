@@ -1,6 +1,5 @@
 /*
- * template_tags.c
- *	  The tags of Liquid: for each how it is read and what it does, and one entry in the table at the end.
+ * template_tags.c: the tags of Liquid: for each how it is read and what it does, and one entry in the table at the end.
  *
  * A parse function starts at the token after the tag's name. When it returns, the current token is the end of the
  * last tag it read (so that text follows), and lc_liquid_expect_end has said so.
