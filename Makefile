@@ -28,8 +28,11 @@ OBJS = \
 	src/engine/define_workflow.o \
 	src/engine/vocabulary.o \
 	src/engine/workflow_state.o \
+	src/worker/installation.o \
 	src/worker/shmem.o \
 	src/worker/stats.o \
+	src/worker/status.o \
+	src/worker/utility.o \
 	src/worker/wake.o \
 	src/worker/worker.o \
 	src/analytics/funnel.o \
@@ -56,6 +59,7 @@ SQL_PARTS = \
 	src/sql/30_define.sql \
 	src/sql/35_define_workflow.sql \
 	src/sql/55_template.sql \
+	src/sql/65_worker.sql \
 	src/sql/70_views.sql \
 	src/sql/75_reading.sql \
 	src/sql/76_verify.sql

@@ -23,8 +23,10 @@
 /* object_ownercheck replaced the checks for each kind of object in 16. */
 #if PG_VERSION_NUM >= 160000
 #define lc_owns_table(relid, role)	object_ownercheck(RelationRelationId, relid, role)
+#define lc_owns_database(database, role)	object_ownercheck(DatabaseRelationId, database, role)
 #else
 #define lc_owns_table(relid, role)	pg_class_ownercheck(relid, role)
+#define lc_owns_database(database, role)	pg_database_ownercheck(database, role)
 #endif
 
 /* DecodeDateTime has an argument more since 16, and values of GUC hooks come from guc_malloc. */

@@ -22,6 +22,7 @@
 #include "utils/guc.h"
 #include "utils/lsyscache.h"
 #include "utils/syscache.h"
+#include "worker/installation.h"
 
 PG_FUNCTION_INFO_V1(lifecycle_define_lifecycle);
 PG_FUNCTION_INFO_V1(lifecycle_drop_lifecycle);
@@ -426,7 +427,10 @@ lifecycle_define_lifecycle(PG_FUNCTION_ARGS)
 	defined = Max(defined, define_head(&definition, enrolls));
 	lc_identity_restore(&saved);
 	if (lc == NULL)
+	{
 		defined = LC_CREATED;
+		lc_installation_claim();
+	}
 	if (defined != LC_UNCHANGED)
 	{
 		bind_expressions(&definition);

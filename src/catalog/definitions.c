@@ -27,6 +27,7 @@
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
 #include "utils/syscache.h"
+#include "worker/worker.h"
 
 PG_FUNCTION_INFO_V1(lifecycle__definitions_changed);
 
@@ -113,6 +114,7 @@ void
 lc_definitions_changed(void)
 {
 	CacheInvalidateRelcacheByRelid(definitions_table());
+	lc_wake_definitions();
 	CommandCounterIncrement();
 }
 
@@ -124,6 +126,7 @@ lifecycle__definitions_changed(PG_FUNCTION_ARGS)
 				(errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
 				 errmsg("function \"%s\" must be called as a trigger", "lifecycle._definitions_changed")));
 	CacheInvalidateRelcacheByRelid(definitions_table());
+	lc_wake_definitions();
 	PG_RETURN_POINTER(NULL);
 }
 

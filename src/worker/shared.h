@@ -56,7 +56,7 @@ typedef struct LcHold
 
 typedef struct LcShared
 {
-	LWLock	   *lock;			/* giving out slots, holds */
+	LWLock	   *lock;			/* giving out slots, entering them */
 	LWLockPadded *stats_locks;	/* LC_STATS_PARTITIONS of them */
 	pg_atomic_uint32 launcher_procno;	/* + 1; 0: none */
 	pg_atomic_uint32 launcher_pid;
@@ -68,7 +68,9 @@ typedef struct LcShared
 	int			npokes;
 	Oid			pokes[LC_MAX_POKES];
 
+	slock_t		hold_mutex;		/* protects the next */
 	LcHold		holds[LC_MAX_HOLDS];
+
 	int			nslots;
 	LcSlot		slots[FLEXIBLE_ARRAY_MEMBER];
 } LcShared;
@@ -84,8 +86,8 @@ extern void lc_wake_process(pg_atomic_uint32 *procno);
 extern uint32 lc_process_number(void);
 extern void lc_launcher_poke(Oid database);
 extern bool lc_launcher_take_pokes(Oid *databases, int *n, bool *overflow);
-extern int	lc_hold_begin(Oid database);
-extern void lc_hold_end(int hold);
+extern bool lc_hold_begin(Oid database);
+extern void lc_holds_end(void);
 extern bool lc_hold_is_on(Oid database);
 
 /* stats.c */
@@ -96,7 +98,14 @@ extern void lc_stats_forget(bool (*gone) (Oid database, void *arg), void *arg);
 /* wake.c */
 extern void lc_wake_init(void);
 extern int	lc_note_bin(const char *lifecycle);
+extern bool lc_notes_pending(LcSlot *slot);
 extern bool lc_notes_take(LcSlot *slot, TimestampTz *notes);
 extern void lc_poke_at_commit(Oid database);
+
+/* utility.c */
+extern void lc_utility_init(void);
+
+/* launcher.c */
+extern void lc_launcher_register(void);
 
 #endif							/* LC_SHARED_H */

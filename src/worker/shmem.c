@@ -3,8 +3,9 @@
  *
  * A committing backend finds the slot of its database and wakes its scheduler without taking any lock, so what it touches is atomic. The launcher
  * alone gives slots out and takes them back, under LcShared.lock exclusively; a slot's other fields are written by the scheduler that is in it.
- * A backend that looks at a slot while it changes hands wakes a scheduler in vain at worst. Pokes have a spinlock, because they are left by commits,
- * which must not throw. A hold keeps the launcher from starting the scheduler of a database, for the time of one command.
+ * A backend that looks at a slot while it changes hands wakes a scheduler in vain at worst. Pokes and holds have spinlocks, because ends of
+ * transactions deal with them and must not throw. A hold keeps the scheduler of a database away until the holder's transaction ends: the holder first
+ * takes the hold, then looks for a scheduler; a scheduler first enters its slot, then looks for a hold.
  */
 #include "postgres.h"
 
@@ -21,6 +22,8 @@
 #define TRANCHE "lifecycle"
 
 LcShared   *lc_shared = NULL;
+
+static bool holding = false;	/* this backend has holds */
 
 static shmem_request_hook_type previous_request_hook = NULL;
 static shmem_startup_hook_type previous_startup_hook = NULL;
@@ -106,6 +109,7 @@ startup(void)
 		pg_atomic_init_u32(&lc_shared->launcher_pid, 0);
 		pg_atomic_init_u64(&lc_shared->uncounted, 0);
 		SpinLockInit(&lc_shared->poke_mutex);
+		SpinLockInit(&lc_shared->hold_mutex);
 		lc_shared->nslots = lc_guc_max_databases;
 		for (i = 0; i < lc_shared->nslots; i++)
 			slot_init(&lc_shared->slots[i]);
@@ -222,43 +226,52 @@ lc_launcher_take_pokes(Oid *databases, int *n, bool *overflow)
 	return poked;
 }
 
-/* Keeps schedulers out of a database until lc_hold_end; returns the hold's number, -1 when there are too many (nothing is held then). */
-int
+/* Keeps schedulers out of a database until this transaction ends; false, and no hold, when there are too many holds. */
+bool
 lc_hold_begin(Oid database)
 {
+	bool		held = false;
 	int			i;
-	int			free = -1;
 
-	LWLockAcquire(lc_shared->lock, LW_EXCLUSIVE);
-	for (i = 0; i < LC_MAX_HOLDS && free < 0; i++)
+	SpinLockAcquire(&lc_shared->hold_mutex);
+	for (i = 0; i < LC_MAX_HOLDS && !held; i++)
 		if (lc_shared->holds[i].pid == 0)
-			free = i;
-	if (free >= 0)
-	{
-		lc_shared->holds[free].pid = MyProcPid;
-		lc_shared->holds[free].database = database;
-	}
-	LWLockRelease(lc_shared->lock);
-	return free;
+		{
+			lc_shared->holds[i].pid = MyProcPid;
+			lc_shared->holds[i].database = database;
+			held = true;
+		}
+	SpinLockRelease(&lc_shared->hold_mutex);
+	holding |= held;
+	return held;
 }
 
+/* Ends the holds of this backend. Cannot fail. */
 void
-lc_hold_end(int hold)
+lc_holds_end(void)
 {
-	LWLockAcquire(lc_shared->lock, LW_EXCLUSIVE);
-	lc_shared->holds[hold].pid = 0;
-	LWLockRelease(lc_shared->lock);
+	int			i;
+
+	if (!holding)
+		return;
+	SpinLockAcquire(&lc_shared->hold_mutex);
+	for (i = 0; i < LC_MAX_HOLDS; i++)
+		if (lc_shared->holds[i].pid == MyProcPid)
+			lc_shared->holds[i].pid = 0;
+	SpinLockRelease(&lc_shared->hold_mutex);
+	holding = false;
+	lc_launcher_poke(InvalidOid);
 }
 
 bool
 lc_hold_is_on(Oid database)
 {
-	int			i;
 	bool		held = false;
+	int			i;
 
-	LWLockAcquire(lc_shared->lock, LW_SHARED);
+	SpinLockAcquire(&lc_shared->hold_mutex);
 	for (i = 0; i < LC_MAX_HOLDS && !held; i++)
 		held = lc_shared->holds[i].pid != 0 && lc_shared->holds[i].database == database;
-	LWLockRelease(lc_shared->lock);
+	SpinLockRelease(&lc_shared->hold_mutex);
 	return held;
 }

@@ -233,9 +233,9 @@ lc_stats_forget(bool (*gone) (Oid database, void *arg), void *arg)
 	unlock_all();
 }
 
-PG_FUNCTION_INFO_V1(lifecycle_rule_counters);
+PG_FUNCTION_INFO_V1(lifecycle__rule_counters);
 Datum
-lifecycle_rule_counters(PG_FUNCTION_ARGS)
+lifecycle__rule_counters(PG_FUNCTION_ARGS)
 {
 	ReturnSetInfo *rsinfo = (ReturnSetInfo *) fcinfo->resultinfo;
 	HASH_SEQ_STATUS scan;
@@ -269,9 +269,9 @@ lifecycle_rule_counters(PG_FUNCTION_ARGS)
 	return (Datum) 0;
 }
 
-PG_FUNCTION_INFO_V1(lifecycle_counters);
+PG_FUNCTION_INFO_V1(lifecycle__counters);
 Datum
-lifecycle_counters(PG_FUNCTION_ARGS)
+lifecycle__counters(PG_FUNCTION_ARGS)
 {
 	ReturnSetInfo *rsinfo = (ReturnSetInfo *) fcinfo->resultinfo;
 	HASH_SEQ_STATUS scan;

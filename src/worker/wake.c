@@ -22,6 +22,7 @@
 
 static TimestampTz noted[LC_NOTE_BINS];
 static uint32 noted_bins = 0;	/* which of them are set */
+static bool wake_anyway = false;	/* definitions have changed */
 static bool poke_list = false;	/* the list of databases has changed */
 static Oid	poke_database = InvalidOid; /* CREATE or DROP EXTENSION there */
 static bool committed = false;	/* the commit is done, its news are still to be spread */
@@ -45,6 +46,12 @@ lc_wake_note(const char *lifecycle, TimestampTz due_at)
 	noted_bins |= 1 << bin;
 }
 
+void
+lc_wake_definitions(void)
+{
+	wake_anyway = true;
+}
+
 /* Tells the launcher at commit: InvalidOid: databases came, went or changed; else that database got or lost the extension. */
 void
 lc_poke_at_commit(Oid database)
@@ -59,8 +66,9 @@ static void
 forget(void)
 {
 	noted_bins = 0;
-	poke_list = committed = false;
+	wake_anyway = poke_list = committed = false;
 	poke_database = InvalidOid;
+	lc_holds_end();
 }
 
 static void
@@ -89,13 +97,12 @@ publish(void)
 			}
 		pg_memory_barrier();
 		if (earliest < (TimestampTz) pg_atomic_read_u64(&slot->wake_at))
-			lc_wake_process(&slot->procno);
+			wake_anyway = true;
 	}
 	if (slot != NULL && OidIsValid(poke_database))
-	{
 		pg_atomic_write_u32(&slot->recheck, 1);
+	if (slot != NULL && (wake_anyway || OidIsValid(poke_database)))
 		lc_wake_process(&slot->procno);
-	}
 	if (OidIsValid(poke_database))
 		lc_launcher_poke(poke_database);
 	if (poke_list)
@@ -126,10 +133,23 @@ at_resource_release(ResourceReleasePhase phase, bool is_commit, bool is_top_leve
 {
 	if (committed && phase == RESOURCE_RELEASE_AFTER_LOCKS && is_top_level)
 	{
-		if (noted_bins != 0 || poke_list || OidIsValid(poke_database))
+		if (noted_bins != 0 || wake_anyway || poke_list || OidIsValid(poke_database))
 			publish();
 		forget();
 	}
+}
+
+/* Scheduler only: is there a note? To be called after wake_at was written. */
+bool
+lc_notes_pending(LcSlot *slot)
+{
+	int			bin;
+
+	pg_memory_barrier();
+	for (bin = 0; bin < LC_NOTE_BINS; bin++)
+		if ((TimestampTz) pg_atomic_read_u64(&slot->notes[bin]) != DT_NOEND)
+			return true;
+	return false;
 }
 
 /* Scheduler only: takes the notes of its slot into notes[LC_NOTE_BINS]; false when there is none. */

@@ -25,4 +25,5 @@ lc_worker_init(void)
 							&lc_guc_max_databases, 32, 1, 10000, PGC_POSTMASTER, 0, NULL, NULL, NULL);
 	lc_shmem_init();
 	lc_wake_init();
+	lc_utility_init();
 }

@@ -16,6 +16,9 @@ extern void lc_worker_init(void);
  */
 extern void lc_wake_note(const char *lifecycle, TimestampTz due_at);
 
+/* Notes that this transaction has changed definitions: its commit wakes the scheduler, which would otherwise see them within 5 s. */
+extern void lc_wake_definitions(void);
+
 /* What a rule did in one statement; counted in shared memory, shown by lifecycle.rule_stats. Also on rollback, as pg_stat counters of rows are not. */
 extern void lc_stats_rule(int rule_id, int64 rows, int64 hits, int64 errors, int64 microseconds);
 
