@@ -9,6 +9,16 @@ OBJS = \
 	src/lifecycle.o \
 	src/guc.o \
 	src/clock.o \
+	src/capture/apply.o \
+	src/capture/batch.o \
+	src/capture/becomes.o \
+	src/capture/changes.o \
+	src/capture/fold.o \
+	src/capture/match.o \
+	src/capture/move.o \
+	src/capture/rows.o \
+	src/capture/subjects.o \
+	src/capture/timers.o \
 	src/capture/triggers.o \
 	src/catalog/bulk.o \
 	src/catalog/checks.o \
@@ -58,6 +68,7 @@ SQL_PARTS = \
 	src/sql/20_vocabulary.sql \
 	src/sql/30_define.sql \
 	src/sql/35_define_workflow.sql \
+	src/sql/40_capture.sql \
 	src/sql/55_template.sql \
 	src/sql/65_worker.sql \
 	src/sql/70_views.sql \

@@ -45,4 +45,13 @@
 #define pg_noreturn pg_attribute_noreturn()
 #endif
 
+/* table_tuple_update says more since 16 about which indexes need an entry for the new row. For files that include access/tableam.h. */
+#if PG_VERSION_NUM >= 160000
+#define lc_update_indexes	TU_UpdateIndexes
+#define lc_indexes_need_update(update)	((update) == TU_All)
+#else
+#define lc_update_indexes	bool
+#define lc_indexes_need_update(update)	(update)
+#endif
+
 #endif							/* LC_COMPAT_H */

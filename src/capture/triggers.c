@@ -1,16 +1,183 @@
 /*
- * triggers.c: the triggers on the user's tables. (capture replaces this file)
+ * triggers.c: the triggers on the user's tables, as the definitions want them.
+ *
+ * On plain tables AFTER … FOR EACH STATEMENT with transition tables. On partitioned sources, and where the source says by_row, AFTER … FOR EACH ROW with
+ * WHEN (name IN (…)): a statement trigger would turn the multi-insert of COPY off there, does not see rows that are inserted into a
+ * partition, and never fires for logical replication. Such a trigger is made anew when the names that somebody listens to change; its last argument is
+ * a hash of them, so that it is left alone when they do not.
+ *
+ * Creating a trigger takes ShareRowExclusiveLock on the table; a trigger that is there already takes none. The caller has checked that the current role
+ * owns the subject table and may put triggers on the source.
  */
 #include "postgres.h"
 
-#include "capture/capture.h"
+#include "batch.h"
+#include "catalog/owner.h"
+#include "catalog/pg_class.h"
+#include "catalog/pg_type.h"
+#include "catalog/sql.h"
+#include "common/hashfn.h"
+#include "executor/spi.h"
+#include "lib/stringinfo.h"
+#include "mb/pg_wchar.h"
+#include "utils/builtins.h"
+#include "utils/lsyscache.h"
 
+/* lifecycle_<lifecycle>_<what>, cut to the length of a name with a hash where that is needed. */
+static char *
+trigger_name(const char *lifecycle, const char *what)
+{
+	char	   *full = psprintf("lifecycle_%s_%s", lifecycle, what);
+	int			length = strlen(full);
+
+	if (length < NAMEDATALEN)
+		return full;
+	return psprintf("%.*s_%08x", pg_mbcliplen(full, length, NAMEDATALEN - 10), full, hash_bytes((unsigned char *) full, length));
+}
+
+static char *
+table_name(Oid table)
+{
+	return pstrdup(quote_qualified_identifier(get_namespace_name(get_rel_namespace(table)), get_rel_name(table)));
+}
+
+/* Does the table have the trigger, with these arguments? */
+static bool
+trigger_exists(Oid table, const char *name, const char *definition)
+{
+	Oid			types[3] = {OIDOID, NAMEOID, TEXTOID};
+	Datum		values[3] = {ObjectIdGetDatum(table), CStringGetDatum(name), CStringGetTextDatum(definition)};
+
+	lc_run_args("SELECT 1 FROM pg_catalog.pg_trigger WHERE tgrelid = $1 AND tgname = $2 "
+				"AND pg_catalog.obj_description(oid, 'pg_trigger') = $3", 3, types, values, NULL);
+	return SPI_processed > 0;
+}
+
+/* Creates a trigger unless it is there. `definition` follows CREATE TRIGGER name and mentions the table. */
+static void
+create_trigger(Oid table, const char *name, const char *definition, bool always, List **wanted)
+{
+	char	   *comment = psprintf("Captures changes for a lifecycle. Made by the extension lifecycle; definition %08x.",
+								   hash_bytes((const unsigned char *) definition, strlen(definition)));
+
+	*wanted = lappend(*wanted, pstrdup(name));
+	if (trigger_exists(table, name, comment))
+		return;
+	lc_runf("CREATE OR REPLACE TRIGGER %s %s", quote_identifier(name), definition);
+	if (always)
+		lc_runf("ALTER TABLE %s ENABLE ALWAYS TRIGGER %s", table_name(table), quote_identifier(name));
+	lc_runf("COMMENT ON TRIGGER %s ON %s IS %s", quote_identifier(name), table_name(table), quote_literal_cstr(comment));
+}
+
+/* Our triggers of that lifecycle on the table, but for those that are wanted. */
+static void
+drop_others(const char *lifecycle, Oid table, List *wanted)
+{
+	Oid			types[2] = {OIDOID, BYTEAOID};
+	int			length = strlen(lifecycle) + 1;
+	bytea	   *argument = palloc(VARHDRSZ + length);
+	Datum		values[2] = {ObjectIdGetDatum(table), PointerGetDatum(argument)};
+	List	   *names = NIL;
+	ListCell   *cell;
+
+	SET_VARSIZE(argument, VARHDRSZ + length);
+	memcpy(VARDATA(argument), lifecycle, length);
+	lc_run_args("SELECT t.tgname FROM pg_catalog.pg_trigger t JOIN pg_catalog.pg_proc p ON p.oid = t.tgfoid "
+				"JOIN pg_catalog.pg_namespace n ON n.oid = p.pronamespace "
+				"WHERE t.tgrelid = $1 AND t.tgparentid = 0 AND n.nspname = 'lifecycle' "
+				"AND p.proname IN ('_capture_subject', '_capture_event') "
+				"AND pg_catalog.substring(t.tgargs, 1, pg_catalog.length($2)) = $2", 2, types, values, NULL);
+	for (uint64 i = 0; i < SPI_processed; i++)
+		names = lappend(names, SPI_getvalue(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, 1));
+	foreach(cell, names)
+	{
+		ListCell   *other;
+		bool		found = false;
+
+		foreach(other, wanted)
+			found |= strcmp(lfirst(other), lfirst(cell)) == 0;
+		if (!found)
+			lc_runf("DROP TRIGGER %s ON %s", quote_identifier(lfirst(cell)), table_name(table));
+	}
+}
+
+static void
+create_subject_triggers(LcLifecycle *lc, List **wanted)
+{
+	static const char *const events[][3] = {
+		{"insert", "INSERT", " REFERENCING NEW TABLE AS new_rows"},
+		{"update", "UPDATE", " REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows"},
+		{"delete", "DELETE", " REFERENCING OLD TABLE AS old_rows"},
+		{"truncate", "TRUNCATE", ""},
+	};
+
+	for (int i = 0; i < lengthof(events); i++)
+		create_trigger(lc->on_table, trigger_name(lc->name, events[i][0]),
+					   psprintf("AFTER %s ON %s%s FOR EACH STATEMENT EXECUTE FUNCTION lifecycle._capture_subject(%s)",
+								events[i][1], lc->on_table_sql, events[i][2], quote_literal_cstr(lc->name)), false, wanted);
+}
+
+/* WHEN (…) of a row trigger: the names that somebody listens to. */
+static char *
+when_listened(LcLifecycle *lc, LcSource *source)
+{
+	StringInfoData when;
+
+	initStringInfo(&when);
+	if (source->name_attnum == 0)
+		return when.data;
+	if (lc->nlisteners == 0)
+		return " WHEN (false)";
+	appendStringInfo(&when, " WHEN (NEW.%s::pg_catalog.text IN (", quote_identifier(source->name_column));
+	for (int i = 0; i < lc->nlisteners; i++)
+		appendStringInfo(&when, "%s%s", i ? ", " : "", quote_literal_cstr(lc->listeners[i].event));
+	appendStringInfoString(&when, "))");
+	return when.data;
+}
+
+static void
+create_source_triggers(LcLifecycle *lc, LcSource *source, List **wanted)
+{
+	static const char *const events[][4] = {
+		{"event", "INSERT", " REFERENCING NEW TABLE AS new_rows"},
+		{"becomes", "UPDATE", " REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows"},
+	};
+	char	   *table = table_name(source->table);
+
+	for (int i = 0; i < (source->becomes ? 2 : 1); i++)
+		create_trigger(source->table, trigger_name(lc->name, psprintf("%s_%s", events[i][0], source->name)),
+					   psprintf("AFTER %s ON %s%s FOR EACH %s%s EXECUTE FUNCTION lifecycle._capture_event(%s, %s)",
+								events[i][1], table, source->by_row ? "" : events[i][2], source->by_row ? "ROW" : "STATEMENT",
+								source->by_row ? when_listened(lc, source) : "", quote_literal_cstr(lc->name),
+								quote_literal_cstr(source->name)),
+					   source->by_row && get_rel_relkind(source->table) == RELKIND_RELATION, wanted);
+}
+
+/* (Re)creates the triggers on the subject table and on the sources, as the definitions now say. The caller is connected to SPI. */
 void
 lc_triggers_create(const char *lifecycle)
 {
+	LcLifecycle *lc = lc_lifecycle_get(lifecycle, false);
+	List	   *wanted = NIL;
+	LcIdentity	saved;
+
+	lc_identity_extension(&saved);
+	create_subject_triggers(lc, &wanted);
+	for (int i = 0; i < lc->nsources; i++)
+		create_source_triggers(lc, &lc->sources[i], &wanted);
+	drop_others(lifecycle, lc->on_table, wanted);
+	for (int i = 0; i < lc->nsources; i++)
+		drop_others(lifecycle, lc->sources[i].table, wanted);
+	lc_identity_restore(&saved);
 }
 
+/* Drops the triggers of a lifecycle from one table. The caller is connected to SPI. */
 void
 lc_triggers_drop(const char *lifecycle, Oid table)
 {
+	LcIdentity	saved;
+
+	lc_identity_extension(&saved);
+	drop_others(lifecycle, table, NIL);
+	lc_identity_restore(&saved);
 }

@@ -94,7 +94,7 @@ lc_due_index(Relation due, AttrNumber column)
 }
 
 /*
- * Deletes the rows of one enrollment that the snapshot shows. Returns how many it saw, which is not how many it deleted: another transaction may have
+ * Deletes the rows of one enrollment (0: all rows of the subject) that the snapshot shows. Returns how many it saw, which is not how many it deleted: another transaction may have
  * been quicker.
  */
 static int
@@ -110,7 +110,7 @@ remove_visible(Relation due, IndexScanDesc scan, TupleTableSlot *slot, Snapshot 
 		bool		isnull;
 		Datum		value = slot_getattr(slot, LC_DUE_ENROLLMENT, &isnull);
 
-		if (isnull || DatumGetInt64(value) != enrollment)
+		if (enrollment != 0 && (isnull || DatumGetInt64(value) != enrollment))
 			continue;
 		seen++;
 		result = table_tuple_delete(due, &slot->tts_tid, GetCurrentCommandId(true), snapshot, InvalidSnapshot, true, &failure, false);
@@ -158,7 +158,7 @@ lc_due_remove(LcLifecycle *lc, const Datum *subjects, const int64 *enrollments, 
 				continue;
 			CHECK_FOR_INTERRUPTS();
 			key.sk_argument = subjects[i];
-			if (remove_visible(due, scan, slot, snapshot, &key, enrollments[i]) == 0)
+			if (remove_visible(due, scan, slot, snapshot, &key, enrollments ? enrollments[i] : 0) == 0)
 			{
 				gone[i] = true;
 				left--;

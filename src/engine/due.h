@@ -44,7 +44,7 @@ extern void lc_due_insert(LcLifecycle *lc, const LcDue *rows, int n);
 
 /*
  * Deletes the due rows of enrollments that have just been ended (an array of keys and one of enrollment ids, pairwise), with a new snapshot each
- * time until none is left: waits for a runner that holds one.
+ * time until none is left: waits for a runner that holds one. enrollments NULL: all rows of the subjects, timers too.
  */
 extern void lc_due_remove(LcLifecycle *lc, const Datum *subjects, const int64 *enrollments, int n);
 

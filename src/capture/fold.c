@@ -1,0 +1,701 @@
+/*
+ * fold.c: the state machine of one subject, in event-time order.
+ *
+ * lc_fold takes a subject as far as it can. Where it needs an answer that is not known yet (whether a condition is true, which runs the subject has), it
+ * asks and returns false; the batch gets all answers that its subjects have asked for with few statements, and calls it again. Each phase first
+ * asks everything, and acts only when all is known, so that it can be repeated from its beginning.
+ *
+ * Per event: first exits and goals of the runs that were there before it, then the rules, with each transition the exits, goals and entries of
+ * its stage and the rules that follow from it, and last the entries by the event. Nothing here touches the database.
+ */
+#include "postgres.h"
+
+#include "batch.h"
+#include "clock.h"
+#include "errors.h"
+#include "guc.h"
+#include "lib/stringinfo.h"
+#include "lifecycle.h"
+#include "utils/timestamp.h"
+
+typedef enum Truth
+{
+	FALSE_NOW,
+	TRUE_NOW,
+	PENDING
+} Truth;
+
+bool
+lc_rule_from(const LcRule *rule, int stage)
+{
+	return !rule->entry && rule->to != stage && (rule->from_any || bms_is_member(stage, rule->from));
+}
+
+static Truth
+holds(LcBatch *batch, LcSubject *subject, LcEvent *event, LcRun *run, LcCondition **conditions, int n)
+{
+	LcCondition *condition = NULL;
+	LcAnswer   *answer;
+
+	if (n == 0)
+		return TRUE_NOW;
+	if (event)
+		condition = lc_condition_for(conditions, n, event->source->table);
+	if (condition == NULL)
+		condition = lc_condition_for(conditions, n, InvalidOid);
+	if (condition == NULL)
+		return FALSE_NOW;
+	answer = lc_ask(batch, subject, event, run, false, condition);
+	if (!answer->known)
+		return PENDING;
+	return lc_answer_true(answer) ? TRUE_NOW : FALSE_NOW;
+}
+
+static bool
+of_source(const char *wanted, LcEvent *event)
+{
+	return wanted == NULL || (event && strcmp(wanted, event->source->name) == 0);
+}
+
+/* When it happens: the time of the event, or now. */
+static TimestampTz
+time_of(LcBatch *batch, LcSubject *subject)
+{
+	if (subject->event)
+		return subject->event->at;
+	if (batch->replay && subject->replayed != 0)
+		return subject->replayed;
+	return subject->timer ? Min(subject->timer->now, subject->timer->due->due_at) : batch->now;
+}
+
+static LcTransition *
+transit(LcBatch *batch, LcSubject *subject, int to, TimestampTz at, const char *cause, const char *rule)
+{
+	LcTransition *transition = palloc0(sizeof(LcTransition));
+
+	transition->seq = ++subject->seq;
+	transition->from = subject->stage;
+	transition->to = to;
+	transition->at = subject->stage == LC_NO_STAGE ? at : Max(at, subject->since);
+	transition->since = subject->since;
+	transition->event = subject->event;
+	transition->cause = cause;
+	transition->rule = rule;
+	if (subject->last)
+		subject->last->next = transition;
+	else
+		subject->transitions = transition;
+	subject->last = transition;
+	subject->stage = to;
+	subject->since = transition->at;
+	subject->moved = true;
+	subject->any_column = true;
+	subject->version++;
+	subject->phase = LC_PHASE_ENTERED;
+	return transition;
+}
+
+static void
+hit(LcBatch *batch, LcRule *rule)
+{
+	batch->tallies[rule - batch->lc->rules].hits++;
+}
+
+/*
+ * Has the rule fired in this stage before, without an event in between? Then the rules chain without end: that is an error in the definitions, which
+ * stops the chain there.
+ */
+static bool
+in_cycle(LcBatch *batch, LcSubject *subject, LcRule *rule)
+{
+	StringInfoData names;
+
+	for (int i = 0; i < subject->nfired; i++)
+	{
+		if (subject->fired[i].stage != subject->stage || (subject->fired[i].rule != rule && subject->nfired < LC_MAX_ROUNDS))
+			continue;
+		initStringInfo(&names);
+		for (int j = i; j < subject->nfired; j++)
+			appendStringInfo(&names, "%s\"%s\"", j > i ? ", " : "", subject->fired[j].rule->name);
+		if (lc_guc_on_error == LC_ON_ERROR_RAISE)
+			ereport(ERROR,
+					(errcode(ERRCODE_LC_RULE_CYCLE),
+					 errmsg("transition rules of lifecycle \"%s\" chain without end", batch->lc->name),
+					 errdetail("The rules that follow each other are %s.", names.data),
+					 errhint("Change the condition of one of them with define_transition, or drop it with drop_transition.")));
+		lc_record_failure(batch, subject->key, "rule", rule->name, ERRCODE_LC_RULE_CYCLE,
+						  psprintf("transition rules chain without end: %s", names.data));
+		return true;
+	}
+	if (subject->fired == NULL)
+		subject->fired = palloc((LC_MAX_ROUNDS + 1) * sizeof(LcFired));
+	subject->fired[subject->nfired].rule = rule;
+	subject->fired[subject->nfired++].stage = subject->stage;
+	return false;
+}
+
+/* Are the runs known? If not, they are asked for. */
+static bool
+has_runs(LcSubject *subject)
+{
+	if (!subject->runs_loaded)
+		subject->runs_wanted = true;
+	return subject->runs_loaded;
+}
+
+static void
+end_run(LcRun *run, TimestampTz at, const char *reason)
+{
+	run->ended = true;
+	run->ended_at = Max(at, run->entered_at);
+	run->exit_reason = reason;
+}
+
+/* An exit or a goal of the version, at a time. */
+static bool
+try_exit(LcBatch *batch, LcSubject *subject, LcTrigger *trigger, TimestampTz at, Truth known, bool act)
+{
+	bool		decided = true;
+
+	if (known == FALSE_NOW)
+		return true;
+	if (!has_runs(subject))
+		return false;
+	for (LcRun *run = subject->runs; run; run = run->next)
+	{
+		Truth		truth;
+
+		if (run->version != trigger->version || at < run->entered_at || (subject->event && run->born == subject->event))
+			continue;
+		if (trigger->role == LC_ROLE_EXIT && run->ended_at != DT_NOEND)
+			continue;
+		if (trigger->role == LC_ROLE_GOAL &&
+			(run->converted_at != DT_NOEND || (trigger->within && at > lc_add_interval(run->entered_at, trigger->within, NULL))))
+			continue;
+		truth = known == TRUE_NOW ? TRUE_NOW :
+			holds(batch, subject, subject->event, run, trigger->conditions, trigger->nconditions);
+		if (truth == PENDING)
+			decided = false;
+		if (truth != TRUE_NOW || !act)
+			continue;
+		if (trigger->role == LC_ROLE_GOAL)
+		{
+			run->converted = true;
+			run->converted_at = at;
+		}
+		if (run->ended_at == DT_NOEND && (trigger->role == LC_ROLE_EXIT || trigger->exits))
+			end_run(run, at, trigger->role == LC_ROLE_EXIT ? "exit" : "goal");
+	}
+	return decided;
+}
+
+/* Begins a run unless the workflow's rule of re-entry forbids it. */
+static bool
+begin_run(LcBatch *batch, LcSubject *subject, LcVersion *version, TimestampTz at)
+{
+	LcRun	   *run;
+
+	for (run = subject->runs; run; run = run->next)
+	{
+		if (strcmp(run->workflow, version->workflow) != 0)
+			continue;
+		if (run->ended_at == DT_NOEND ||
+			(version->reentry && at < lc_add_interval(run->entered_at, version->reentry, NULL)) ||
+			(!version->reentry && !version->always))
+		{
+			batch->suppressed++;
+			return false;
+		}
+	}
+	run = palloc0(sizeof(LcRun));
+	run->version = version;
+	run->version_id = version->id;
+	run->workflow = version->workflow;
+	run->entered_at = at;
+	run->ended_at = DT_NOEND;
+	run->converted_at = DT_NOEND;
+	run->begun = true;
+	run->born = subject->event;
+	run->next = subject->runs;
+	subject->runs = run;
+	return true;
+}
+
+static bool
+try_entry(LcBatch *batch, LcSubject *subject, LcTrigger *trigger, TimestampTz at, Truth known, bool act)
+{
+	Truth		truth;
+
+	if (!trigger->version->enrolls || !batch->enroll || (subject->event && !subject->event->may_enroll) || known == FALSE_NOW)
+		return true;
+	truth = known == TRUE_NOW ? TRUE_NOW :
+		holds(batch, subject, subject->event, NULL, trigger->conditions, trigger->nconditions);
+	if (truth == PENDING)
+		return false;
+	if (truth == FALSE_NOW)
+		return true;
+	if (!has_runs(subject))
+		return false;
+	if (act)
+		(void) begin_run(batch, subject, trigger->version, at);
+	return true;
+}
+
+static bool
+try_trigger(LcBatch *batch, LcSubject *subject, LcTrigger *trigger, TimestampTz at, Truth known, bool act)
+{
+	if (trigger->role == LC_ROLE_ENTRY)
+		return try_entry(batch, subject, trigger, at, known, act);
+	return try_exit(batch, subject, trigger, at, known, act);
+}
+
+/* The triggers on_stage of the transition that has just been made: exits and goals before entries. */
+static bool
+fold_entered(LcBatch *batch, LcSubject *subject)
+{
+	LcTransition *transition = subject->last;
+
+	if (batch->capture->stage_triggers)
+		for (int act = 0; act <= 1; act++)
+		{
+			bool		decided = true;
+
+			for (int entries = 0; entries <= 1; entries++)
+				for (int i = 0; i < batch->lc->ntriggers; i++)
+				{
+					LcTrigger  *trigger = &batch->lc->triggers[i];
+
+					if (trigger->kind != LC_ON_STAGE || (trigger->role == LC_ROLE_ENTRY) != entries ||
+						(trigger->stage != LC_NO_STAGE && trigger->stage != transition->to) ||
+						(trigger->from_stage != LC_NO_STAGE && trigger->from_stage != transition->from))
+						continue;
+					if (!try_trigger(batch, subject, trigger, transition->at, PENDING, act))
+						decided = false;
+				}
+			if (!decided)
+				return false;
+		}
+	subject->phase = LC_PHASE_SETTLE;
+	return true;
+}
+
+static bool
+reads_changed(LcCondition *condition, LcSubject *subject)
+{
+	return condition->whole_row || bms_overlap(condition->row_columns, subject->columns);
+}
+
+/* The rules with a condition alone: the first that is true moves the subject, and the stage that it enters is settled in turn. */
+static bool
+fold_settle(LcBatch *batch, LcSubject *subject)
+{
+	LcLifecycle *lc = batch->lc;
+	LcRule	   *winner = NULL;
+	bool		decided = true;
+
+	if (batch->capture->condition_rules)
+		for (int i = 0; i < lc->nrules; i++)
+		{
+			LcRule	   *rule = &lc->rules[i];
+			Truth		truth;
+
+			if (rule->trigger != LC_RULE_CONDITION || !lc_rule_from(rule, subject->stage) || batch->capture->rule_quarantined[i] ||
+				!(subject->any_column || reads_changed(rule->conditions[0], subject)))
+				continue;
+			truth = holds(batch, subject, NULL, NULL, rule->conditions, rule->nconditions);
+			if (truth == PENDING)
+				decided = false;
+			else if (truth == TRUE_NOW && winner == NULL)
+				winner = rule;
+		}
+	if (!decided)
+		return false;
+	if (winner == NULL || in_cycle(batch, subject, winner))
+	{
+		subject->phase = subject->after;
+		return true;
+	}
+	hit(batch, winner);
+	(void) transit(batch, subject, winner->to, time_of(batch, subject), "rule", winner->name);
+	return true;
+}
+
+/*
+ * on_change: the condition has become true. The old row only saves work where it shows that nothing has changed, or that it was true before.
+ */
+static bool
+fold_change(LcBatch *batch, LcSubject *subject)
+{
+	subject->phase = LC_PHASE_ENROLL;
+	if (!batch->capture->change_triggers || !(subject->inserted || subject->changed))
+		return true;
+	for (int act = 0; act <= 1; act++)
+	{
+		bool		decided = true;
+
+		for (int entries = 0; entries <= 1; entries++)
+			for (int i = 0; i < batch->lc->ntriggers; i++)
+			{
+				LcTrigger  *trigger = &batch->lc->triggers[i];
+				LcCondition *condition;
+				LcAnswer   *after;
+				LcAnswer   *before = NULL;
+
+				if (trigger->kind != LC_ON_CHANGE || (trigger->role == LC_ROLE_ENTRY) != entries || trigger->nconditions == 0)
+					continue;
+				condition = trigger->conditions[0];
+				if (subject->changed && !subject->inserted && !reads_changed(condition, subject))
+					continue;
+				if (condition->reads_enrollment)
+				{
+					if (!try_trigger(batch, subject, trigger, batch->now, PENDING, act))
+						decided = false;
+					continue;
+				}
+				after = lc_ask(batch, subject, NULL, NULL, false, condition);
+				if (subject->old_row)
+					before = lc_ask(batch, subject, NULL, NULL, true, condition);
+				if (!after->known || (before && !before->known))
+				{
+					decided = false;
+					continue;
+				}
+				if (!lc_answer_true(after) || (before && lc_answer_true(before)))
+					continue;
+				if (!try_trigger(batch, subject, trigger, batch->now, TRUE_NOW, act))
+					decided = false;
+			}
+		if (!decided)
+		{
+			subject->phase = LC_PHASE_CHANGE;
+			return false;
+		}
+	}
+	return true;
+}
+
+static bool
+fold_enroll(LcBatch *batch, LcSubject *subject)
+{
+	if (subject->enroll)
+	{
+		if (!has_runs(subject))
+			return false;
+		subject->enrolled = begin_run(batch, subject, subject->enroll, batch->now);
+		if (subject->enrolled && subject->has_context)
+		{
+			subject->runs->has_context = true;
+			subject->runs->context = subject->enroll_context;
+		}
+	}
+	subject->phase = LC_PHASE_NEXT;
+	return true;
+}
+
+/* Asks already what later events will need, as far as that does not depend on the stage: one statement instead of one for each event. */
+static void
+ask_ahead(LcBatch *batch, LcSubject *subject)
+{
+	for (int i = subject->pos - 1; i < subject->nevents; i++)
+	{
+		LcEvent    *event = subject->events[i];
+		ListCell   *cell;
+
+		foreach(cell, event->listener->rules)
+		{
+			LcRule	   *rule = lfirst(cell);
+			LcCondition *condition = lc_condition_for(rule->conditions, rule->nconditions, event->source->table);
+
+			if (condition && !condition->reads_subject && !rule->entry && of_source(rule->source, event) &&
+				!batch->capture->rule_quarantined[rule - batch->lc->rules])
+				(void) lc_ask(batch, subject, event, NULL, false, condition);
+		}
+		foreach(cell, event->listener->entries)
+		{
+			LcTrigger  *trigger = lfirst(cell);
+			LcCondition *condition = lc_condition_for(trigger->conditions, trigger->nconditions, event->source->table);
+
+			if (condition && !condition->reads_subject && batch->enroll && trigger->version->enrolls && of_source(trigger->source, event))
+				(void) lc_ask(batch, subject, event, NULL, false, condition);
+		}
+	}
+}
+
+static bool
+fold_event_triggers(LcBatch *batch, LcSubject *subject, List *triggers)
+{
+	if (triggers != NIL)
+		for (int act = 0; act <= 1; act++)
+		{
+			bool		decided = true;
+			ListCell   *cell;
+
+			foreach(cell, triggers)
+			{
+				LcTrigger  *trigger = lfirst(cell);
+
+				if (of_source(trigger->source, subject->event) &&
+					!try_trigger(batch, subject, trigger, subject->event->at, PENDING, act))
+					decided = false;
+			}
+			if (!decided)
+				return false;
+		}
+	return true;
+}
+
+static bool
+fold_event_rules(LcBatch *batch, LcSubject *subject)
+{
+	LcEvent    *event = subject->event;
+	LcRule	   *winner = NULL;
+	bool		decided = true;
+	ListCell   *cell;
+
+	foreach(cell, event->listener->rules)
+	{
+		LcRule	   *rule = lfirst(cell);
+		Truth		truth;
+
+		if (!lc_rule_from(rule, subject->stage) || !of_source(rule->source, event) ||
+			batch->capture->rule_quarantined[rule - batch->lc->rules])
+			continue;
+		truth = holds(batch, subject, event, NULL, rule->conditions, rule->nconditions);
+		if (truth == PENDING)
+			decided = false;
+		else if (truth == TRUE_NOW && winner == NULL)
+		{
+			winner = rule;
+			if (decided)
+				break;
+		}
+	}
+	if (!decided)
+	{
+		ask_ahead(batch, subject);
+		return false;
+	}
+	subject->phase = LC_PHASE_EVENT_ENTRIES;
+	if (winner)
+	{
+		hit(batch, winner);
+		subject->after = LC_PHASE_EVENT_ENTRIES;
+		(void) transit(batch, subject, winner->to, event->at, "rule", winner->name);
+	}
+	return true;
+}
+
+static bool
+fold_entry(LcBatch *batch, LcSubject *subject)
+{
+	LcLifecycle *lc = batch->lc;
+	LcRule	   *winner = NULL;
+	LcTransition *transition;
+
+	for (int i = 0; i < lc->nrules && winner == NULL; i++)
+	{
+		LcRule	   *rule = &lc->rules[i];
+		Truth		truth;
+
+		if (!rule->entry || (rule->trigger != LC_RULE_CONDITION && rule->trigger != LC_RULE_ALLOWED) ||
+			batch->capture->rule_quarantined[i])
+			continue;
+		truth = holds(batch, subject, NULL, NULL, rule->conditions, rule->nconditions);
+		if (truth == PENDING)
+			return false;
+		if (truth == TRUE_NOW)
+			winner = rule;
+	}
+	if (winner)
+		hit(batch, winner);
+	transition = transit(batch, subject, winner ? winner->to : lc->initial_stage, subject->since, "entry", winner ? winner->name : NULL);
+	transition->since = 0;
+	subject->after = LC_PHASE_CHANGE;
+	return true;
+}
+
+/* Does the lifecycle let somebody move the subject there by hand? */
+static bool
+move_allowed(LcLifecycle *lc, LcSubject *subject, LcMove *move)
+{
+	if (!lc->strict || strcmp(move->cause, "manual") != 0)
+		return true;
+	for (int i = 0; i < lc->nrules; i++)
+		if (lc->rules[i].to == move->to && lc_rule_from(&lc->rules[i], subject->stage))
+			return true;
+	return false;
+}
+
+static void
+fold_move(LcBatch *batch, LcSubject *subject)
+{
+	LcMove	   *move = subject->move;
+	LcTransition *transition;
+
+	subject->move = NULL;
+	if (move->to == subject->stage)
+		move->result = LC_MOVE_SAME;
+	else if (!move_allowed(batch->lc, subject, move))
+		move->result = LC_MOVE_REFUSED;
+	else
+	{
+		move->result = LC_MOVE_DONE;
+		transition = transit(batch, subject, move->to, move->at, move->cause, move->rule);
+		transition->enrollment = move->enrollment;
+		transition->reason = move->reason;
+		transition->actor = strcmp(move->cause, "manual") == 0;
+	}
+}
+
+static bool
+fold_begin(LcBatch *batch, LcSubject *subject)
+{
+	subject->after = LC_PHASE_CHANGE;
+	if (subject->lock != LC_LOCK_FOUND)
+	{
+		if (subject->lock == LC_LOCK_MISSING)
+			batch->orphans += subject->nevents;
+		if (subject->move)
+			subject->move->result = subject->lock == LC_LOCK_SKIPPED ? LC_MOVE_LOCKED : LC_MOVE_GONE;
+		if (subject->timer)
+			subject->timer->result = subject->lock == LC_LOCK_SKIPPED ? LC_TIMER_LOCKED : LC_TIMER_DONE;
+		subject->phase = LC_PHASE_DONE;
+		return true;
+	}
+	if (subject->stage == LC_NO_STAGE)
+		return fold_entry(batch, subject);
+	if (subject->timer && !subject->timer_fired)
+	{
+		LcRule	   *rule;
+
+		if (!lc_timer_begin(batch, subject))
+			return false;
+		subject->phase = LC_PHASE_ARM;
+		if (!subject->timer_fired)
+			return true;
+		rule = lc_rule_by_id(batch->lc, subject->timer->due->program);
+		hit(batch, rule);
+		(void) transit(batch, subject, rule->to, time_of(batch, subject), "timer", rule->name);
+		return true;
+	}
+	if (subject->inserted || subject->changed)
+	{
+		subject->any_column |= subject->inserted;
+		subject->phase = LC_PHASE_SETTLE;
+	}
+	else
+		subject->phase = LC_PHASE_CHANGE;
+	return true;
+}
+
+static bool
+fold_next(LcBatch *batch, LcSubject *subject)
+{
+	if (subject->move)
+	{
+		subject->after = LC_PHASE_NEXT;
+		fold_move(batch, subject);
+		return true;
+	}
+	if (batch->replay && !lc_replay_timers(batch, subject))
+		return false;
+	if (subject->phase != LC_PHASE_NEXT)
+		return true;
+	subject->event = NULL;
+	subject->nfired = 0;
+	if (subject->pos == subject->nevents)
+	{
+		subject->phase = LC_PHASE_ARM;
+		return true;
+	}
+	subject->event = subject->events[subject->pos++];
+	subject->phase = LC_PHASE_EVENT_EXITS;
+	return true;
+}
+
+/* The timers of the stage that the subject is left in. */
+static bool
+fold_arm(LcBatch *batch, LcSubject *subject)
+{
+	LcLifecycle *lc = batch->lc;
+	List	   *arms = NIL;
+	bool		decided = true;
+
+	if (batch->capture->timer_rules && (subject->moved || subject->changed || subject->inserted))
+		for (int i = 0; i < lc->nrules; i++)
+		{
+			LcRule	   *rule = &lc->rules[i];
+			TimestampTz due;
+
+			if ((rule->trigger != LC_RULE_AFTER && rule->trigger != LC_RULE_WITHOUT_EVENT && rule->trigger != LC_RULE_DATE) ||
+				!lc_rule_from(rule, subject->stage))
+				continue;
+			if (!subject->moved && !subject->inserted && !(rule->trigger == LC_RULE_DATE && reads_changed(rule->date, subject)))
+				continue;
+			if (!lc_rule_due(batch, subject, rule, &due))
+				decided = false;
+			else if (decided && due != DT_NOEND)
+			{
+				LcArm	   *arm = palloc(sizeof(LcArm));
+
+				arm->subject = subject;
+				arm->rule = rule;
+				arm->due = due;
+				arms = lappend(arms, arm);
+			}
+		}
+	if (!decided)
+		return false;
+	batch->arms = list_concat(batch->arms, arms);
+	subject->phase = LC_PHASE_DONE;
+	return true;
+}
+
+/* Takes the subject as far as it can; false: it waits for answers. In the batch's context. */
+bool
+lc_fold(LcBatch *batch, LcSubject *subject)
+{
+	bool		going = true;
+
+	while (going && subject->phase != LC_PHASE_DONE)
+		switch (subject->phase)
+		{
+			case LC_PHASE_BEGIN:
+				going = fold_begin(batch, subject);
+				break;
+			case LC_PHASE_ENTERED:
+				going = fold_entered(batch, subject);
+				break;
+			case LC_PHASE_SETTLE:
+				going = fold_settle(batch, subject);
+				break;
+			case LC_PHASE_CHANGE:
+				going = fold_change(batch, subject);
+				break;
+			case LC_PHASE_ENROLL:
+				going = fold_enroll(batch, subject);
+				break;
+			case LC_PHASE_NEXT:
+				going = fold_next(batch, subject);
+				break;
+			case LC_PHASE_EVENT_EXITS:
+				going = fold_event_triggers(batch, subject, subject->event->listener->exits);
+				if (going)
+					subject->phase = LC_PHASE_EVENT_RULES;
+				break;
+			case LC_PHASE_EVENT_RULES:
+				going = fold_event_rules(batch, subject);
+				break;
+			case LC_PHASE_EVENT_ENTRIES:
+				going = fold_event_triggers(batch, subject, subject->event->listener->entries);
+				if (going)
+					subject->phase = LC_PHASE_NEXT;
+				break;
+			case LC_PHASE_ARM:
+				going = fold_arm(batch, subject);
+				break;
+			case LC_PHASE_DONE:
+				break;
+		}
+	return going;
+}

@@ -1,0 +1,808 @@
+/*
+ * match.c: asking whether conditions are true, for many rows with few statements.
+ *
+ * lc_ask notes a question; lc_match answers all that were noted. Questions over the same rows are asked together: there is one statement for each
+ * (event source, set of conditions), prepared once. It gets the rows as arrays, reads each table itself by `key = ANY ($1)`, and never
+ * mentions a transition table.
+ *
+ * A condition that fails must not break the application. Its statement runs in a subtransaction, which only reads, since conditions are not volatile, and
+ * so uses up no transaction id. After an error the conditions are evaluated one by one, and then in halves of the rows, until the rows that fail
+ * are alone: they are recorded, and for them the condition is not true.
+ */
+#include "postgres.h"
+
+#include "access/relation.h"
+#include "access/xact.h"
+#include "batch.h"
+#include "catalog/pg_type.h"
+#include "executor/spi.h"
+#include "guc.h"
+#include "lib/stringinfo.h"
+#include "miscadmin.h"
+#include "portability/instr_time.h"
+#include "storage/latch.h"
+#include "utils/builtins.h"
+#include "utils/lsyscache.h"
+#include "utils/memutils.h"
+#include "utils/rel.h"
+#include "utils/timeout.h"
+#include "utils/timestamp.h"
+#include "worker/worker.h"
+
+#define MAX_STATEMENTS	64		/* sets of conditions; above, conditions are asked one by one */
+
+/* A column that the statement gets as an array. */
+typedef enum FieldKind
+{
+	FIELD_NUMBER,
+	FIELD_KEY,
+	FIELD_STAGE,
+	FIELD_SEQ,
+	FIELD_SINCE,
+	FIELD_ROW,					/* of the event, or of the old row: column `index` of what is kept */
+	FIELD_RUN_ID,
+	FIELD_RUN_VERSION,
+	FIELD_RUN_VERSION_ID,
+	FIELD_RUN_SHADOW,
+	FIELD_RUN_WORKFLOW,
+	FIELD_RUN_KEY,
+	FIELD_RUN_ENTERED,
+	FIELD_RUN_ENDED,
+	FIELD_RUN_CONVERTED,
+	FIELD_RUN_REASON,
+	FIELD_RUN_CONTEXT
+} FieldKind;
+
+typedef struct Field
+{
+	FieldKind	kind;
+	int			index;			/* FIELD_ROW: in the kept columns */
+	bool		old;			/* FIELD_ROW: of the old row, not of the event */
+	Oid			type;			/* of an element */
+	bool		as_text;		/* the type has no usable array: its text is passed */
+} Field;
+
+/* One statement: for asks with the same source and the same conditions. */
+typedef struct Match
+{
+	LcSource   *source;			/* NULL: no event is read */
+	bool		old;
+	bool		run;
+	int			n;
+	LcCondition **conditions;
+	int			nfields;
+	Field	   *fields;
+	LcStatement *statement;
+} Match;
+
+/* Questions that one statement answers. */
+typedef struct AskGroup
+{
+	Match	   *match;
+	int			n;
+	int			room;
+	LcAsk	  **asks;
+} AskGroup;
+
+static TimeoutId condition_timer;
+static bool condition_timer_registered = false;
+static volatile sig_atomic_t condition_timed_out = false;
+
+static LcPlace *
+place_of(LcSubject *subject, LcEvent *event, LcRun *run, bool old)
+{
+	if (old)
+		return &subject->old_place;
+	if (run)
+		return &run->place;
+	return event ? &event->place : &subject->place;
+}
+
+bool
+lc_answer_true(LcAnswer *answer)
+{
+	return answer->known && !answer->isnull && DatumGetBool(answer->value);
+}
+
+/*
+ * The answer to a question, if it is known; else the question is noted for the next lc_match. Answers that depend on the stage of a subject hold
+ * until it changes.
+ */
+LcAnswer *
+lc_ask(LcBatch *batch, LcSubject *subject, LcEvent *event, LcRun *run, bool old, LcCondition *condition)
+{
+	LcEvent    *of = OidIsValid(condition->event_table) ? event : NULL;
+	LcPlace    *place = place_of(subject, of, run, old);
+	int			version = condition->reads_subject ? subject->version : -1;
+	LcAnswer   *answer;
+	LcAsk	   *ask;
+
+	for (answer = place->answers; answer; answer = answer->next)
+		if (answer->condition == condition && answer->version == version && answer->event == of)
+			return answer;
+	answer = palloc0(sizeof(LcAnswer));
+	answer->condition = condition;
+	answer->version = version;
+	answer->event = of;
+	answer->next = place->answers;
+	place->answers = answer;
+
+	ask = place->ask;
+	if (ask == NULL || ask->event != of)
+	{
+		ask = palloc0(sizeof(LcAsk));
+		ask->subject = subject;
+		ask->event = of;
+		ask->run = run;
+		ask->old = old;
+		ask->room = 4;
+		ask->answers = palloc(ask->room * sizeof(LcAnswer *));
+		place->ask = ask;
+		if (batch->nasks == batch->asks_room)
+		{
+			batch->asks_room = Max(16, batch->asks_room * 2);
+			batch->asks = batch->asks ? repalloc_huge(batch->asks, batch->asks_room * sizeof(LcAsk *)) :
+				palloc(batch->asks_room * sizeof(LcAsk *));
+		}
+		batch->asks[batch->nasks++] = ask;
+	}
+	if (ask->n == ask->room)
+	{
+		ask->room *= 2;
+		ask->answers = repalloc(ask->answers, ask->room * sizeof(LcAnswer *));
+	}
+	ask->answers[ask->n++] = answer;
+	return answer;
+}
+
+static void
+add_field(Match *match, FieldKind kind, int index, bool old, Oid type)
+{
+	Field	   *field = &match->fields[match->nfields++];
+
+	field->kind = kind;
+	field->index = index;
+	field->old = old;
+	field->as_text = !OidIsValid(get_array_type(type)) || get_element_type(getBaseType(type)) != InvalidOid ||
+		get_typtype(type) == TYPTYPE_PSEUDO;
+	field->type = field->as_text ? TEXTOID : type;
+}
+
+/* A row of a table from fields, NULL for its other columns: ROW(…)::schema.table. */
+static void
+append_row(StringInfo sql, Oid table, char **expressions)
+{
+	Relation	rel = relation_open(table, AccessShareLock);
+	const char *separator = "";
+
+	appendStringInfoString(sql, "ROW(");
+	for (int i = 0; i < RelationGetNumberOfAttributes(rel); i++)
+	{
+		if (TupleDescAttr(RelationGetDescr(rel), i)->attisdropped)
+			continue;
+		appendStringInfo(sql, "%s%s", separator, expressions[i] ? expressions[i] : "NULL");
+		separator = ", ";
+	}
+	appendStringInfo(sql, ")::%s", quote_qualified_identifier(get_namespace_name(RelationGetNamespace(rel)), RelationGetRelationName(rel)));
+	relation_close(rel, AccessShareLock);
+}
+
+/* The kept columns of a table as fields, and the row that they make. */
+static void
+append_kept_row(Match *match, StringInfo sql, LcColumns *columns, bool old)
+{
+	char	  **expressions = palloc0(Max(columns->natts, 1) * sizeof(char *));
+
+	for (int i = 0; i < columns->n; i++)
+	{
+		Field	   *field;
+
+		add_field(match, FIELD_ROW, i, old, columns->types[i]);
+		field = &match->fields[match->nfields - 1];
+		expressions[columns->attnums[i] - 1] = field->as_text ?
+			psprintf("q.f%d::%s", match->nfields, format_type_be_qualified(columns->types[i])) : psprintf("q.f%d", match->nfields);
+	}
+	append_row(sql, columns->table, expressions);
+}
+
+/* A state table's row: fields by the names of its columns. */
+static void
+append_state_row(Match *match, StringInfo sql, Oid table, const char *const *names, const FieldKind *kinds, const Oid *types, int n)
+{
+	char	  **expressions = palloc0(MaxHeapAttributeNumber * sizeof(char *));
+
+	for (int i = 0; i < n; i++)
+	{
+		AttrNumber	attnum = get_attnum(table, names[i]);
+
+		if (attnum == InvalidAttrNumber)
+			continue;
+		add_field(match, kinds[i], 0, false, types[i]);
+		expressions[attnum - 1] = psprintf("q.f%d", match->nfields);
+	}
+	append_row(sql, table, expressions);
+}
+
+static char *
+subject_row(LcLifecycle *lc, Match *match)
+{
+	static const char *const names[] = {"subject_id", "stage", "seq", "since"};
+	static const FieldKind kinds[] = {FIELD_KEY, FIELD_STAGE, FIELD_SEQ, FIELD_SINCE};
+	Oid			types[] = {lc->key_type, lc->stage_type, INT4OID, TIMESTAMPTZOID};
+	StringInfoData sql;
+
+	initStringInfo(&sql);
+	append_state_row(match, &sql, lc->tables[LC_SUBJECTS], names, kinds, types, 4);
+	return sql.data;
+}
+
+static char *
+run_row(LcLifecycle *lc, Match *match)
+{
+	static const char *const names[] = {"id", "subject_id", "version", "version_id", "shadow", "workflow", "key", "entered_at", "ended_at",
+	"converted_at", "exit_reason", "context"};
+	static const FieldKind kinds[] = {FIELD_RUN_ID, FIELD_KEY, FIELD_RUN_VERSION, FIELD_RUN_VERSION_ID, FIELD_RUN_SHADOW, FIELD_RUN_WORKFLOW,
+	FIELD_RUN_KEY, FIELD_RUN_ENTERED, FIELD_RUN_ENDED, FIELD_RUN_CONVERTED, FIELD_RUN_REASON, FIELD_RUN_CONTEXT};
+	Oid			types[] = {INT8OID, lc->key_type, INT4OID, INT4OID, BOOLOID, TEXTOID, TEXTOID, TIMESTAMPTZOID, TIMESTAMPTZOID, TIMESTAMPTZOID,
+	TEXTOID, JSONBOID};
+	StringInfoData sql;
+
+	initStringInfo(&sql);
+	append_state_row(match, &sql, lc->tables[LC_ENROLLMENTS], names, kinds, types, lengthof(names));
+	return sql.data;
+}
+
+static char *
+null_row(Oid table)
+{
+	return psprintf("NULL::%s", quote_qualified_identifier(get_namespace_name(get_rel_namespace(table)), get_rel_name(table)));
+}
+
+/*
+ * Builds the statement. The rows that no condition of the set reads are NULL, and a table that none needs is not joined.
+ */
+static void
+build_statement(LcBatch *batch, Match *match)
+{
+	LcLifecycle *lc = batch->lc;
+	bool		reads_row = false;
+	bool		reads_subject = false;
+	bool		reads_event = false;
+	bool		reads_run = false;
+	char	   *row;
+	char	   *subject;
+	char	   *event = NULL;
+	char	   *run;
+	StringInfoData sql;
+	StringInfoData part;
+	Oid		   *types;
+
+	for (int i = 0; i < match->n; i++)
+	{
+		reads_row |= match->conditions[i]->reads_row;
+		reads_subject |= match->conditions[i]->reads_subject;
+		reads_event |= match->conditions[i]->reads_event;
+		reads_run |= match->conditions[i]->reads_enrollment;
+	}
+	match->fields = palloc0((32 + (match->source ? lc_source_columns(lc, match->source)->n : 0) + batch->capture->row_columns->n) *
+							sizeof(Field));
+	add_field(match, FIELD_NUMBER, 0, false, INT4OID);
+	add_field(match, FIELD_KEY, 0, false, lc->key_type);
+	row = null_row(lc->on_table);
+	if (reads_row && match->old)
+	{
+		initStringInfo(&part);
+		append_kept_row(match, &part, batch->capture->row_columns, true);
+		row = part.data;
+	}
+	else if (reads_row)
+		row = "r";
+	subject = reads_subject ? subject_row(lc, match) : null_row(lc->tables[LC_SUBJECTS]);
+	if (match->source && reads_event)
+	{
+		initStringInfo(&part);
+		append_kept_row(match, &part, lc_source_columns(lc, match->source), false);
+		event = part.data;
+	}
+	else if (match->source)
+		event = null_row(match->source->table);
+	run = reads_run && match->run ? run_row(lc, match) : null_row(lc->tables[LC_ENROLLMENTS]);
+
+	initStringInfo(&sql);
+	appendStringInfoString(&sql, "SELECT q.f1");
+	for (int i = 0; i < match->n; i++)
+		appendStringInfo(&sql, ", (%s)", match->conditions[i]->sql);
+	appendStringInfoString(&sql, " FROM unnest(");
+	for (int i = 0; i < match->nfields; i++)
+		appendStringInfo(&sql, "%s$%d", i ? ", " : "", i + 2);
+	appendStringInfoString(&sql, ") AS q(");
+	for (int i = 0; i < match->nfields; i++)
+		appendStringInfo(&sql, "%sf%d", i ? ", " : "", i + 1);
+	appendStringInfoChar(&sql, ')');
+	if (reads_row && !match->old)
+		appendStringInfo(&sql, " JOIN %s AS r ON r.%s = q.f2 AND r.%s = ANY ($1)", lc->on_table_sql, quote_identifier(lc->key_column),
+						 quote_identifier(lc->key_column));
+	for (int i = 0; i < match->n; i++)
+	{
+		LcCondition *condition = match->conditions[i];
+
+		appendStringInfo(&sql, " CROSS JOIN LATERAL (SELECT %s AS %s, %s AS subject", row, lc->quoted_name, subject);
+		if (OidIsValid(condition->event_table))
+			appendStringInfo(&sql, ", %s AS event", event);
+		appendStringInfo(&sql, ", %s AS enrollment) AS %s", run, condition->alias);
+	}
+	types = palloc((match->nfields + 1) * sizeof(Oid));
+	types[0] = lc->key_array_type;
+	for (int i = 0; i < match->nfields; i++)
+		types[i + 1] = get_array_type(match->fields[i].type);
+	match->statement = lc_statement(sql.data, match->nfields + 1, types);
+}
+
+static bool
+same_match(Match *match, LcAsk *ask, int n, LcAnswer **answers)
+{
+	if (match->n != n || match->source != (ask->event ? ask->event->source : NULL) || match->old != ask->old ||
+		match->run != (ask->run != NULL))
+		return false;
+	for (int i = 0; i < n; i++)
+		if (match->conditions[i] != answers[i]->condition)
+			return false;
+	return true;
+}
+
+static Match *
+match_for(LcBatch *batch, LcAsk *ask, int n, LcAnswer **answers)
+{
+	ListCell   *cell;
+	Match	   *match;
+	MemoryContext old;
+
+	foreach(cell, batch->capture->matches)
+		if (same_match(lfirst(cell), ask, n, answers))
+			return lfirst(cell);
+	old = MemoryContextSwitchTo(batch->capture->context);
+	match = palloc0(sizeof(Match));
+	match->source = ask->event ? ask->event->source : NULL;
+	match->old = ask->old;
+	match->run = ask->run != NULL;
+	match->n = n;
+	match->conditions = palloc(n * sizeof(LcCondition *));
+	for (int i = 0; i < n; i++)
+		match->conditions[i] = answers[i]->condition;
+	build_statement(batch, match);
+	batch->capture->matches = lappend(batch->capture->matches, match);
+	MemoryContextSwitchTo(old);
+	return match;
+}
+
+static Datum
+text_or_null(const char *text, bool *isnull)
+{
+	*isnull = text == NULL;
+	return text ? CStringGetTextDatum(text) : (Datum) 0;
+}
+
+static Datum
+time_or_null(TimestampTz at, bool *isnull)
+{
+	*isnull = at == DT_NOEND;
+	return TimestampTzGetDatum(at);
+}
+
+static Datum
+run_field(LcRun *run, FieldKind kind, bool *isnull)
+{
+	switch (kind)
+	{
+		case FIELD_RUN_ID:
+			*isnull = run->id == 0;
+			return Int64GetDatum(run->id);
+		case FIELD_RUN_VERSION:
+			return Int32GetDatum(run->version ? run->version->number : 0);
+		case FIELD_RUN_VERSION_ID:
+			return Int32GetDatum(run->version_id);
+		case FIELD_RUN_SHADOW:
+			return BoolGetDatum(run->version && run->version->shadow);
+		case FIELD_RUN_WORKFLOW:
+			return CStringGetTextDatum(run->workflow);
+		case FIELD_RUN_KEY:
+			return CStringGetTextDatum("");
+		case FIELD_RUN_ENTERED:
+			return TimestampTzGetDatum(run->entered_at);
+		case FIELD_RUN_ENDED:
+			return time_or_null(run->ended_at, isnull);
+		case FIELD_RUN_CONVERTED:
+			return time_or_null(run->converted_at, isnull);
+		case FIELD_RUN_REASON:
+			return text_or_null(run->exit_reason, isnull);
+		default:
+			*isnull = !run->has_context;
+			return run->context;
+	}
+}
+
+/* The value of a field for one question. */
+static Datum
+field_value(LcBatch *batch, Match *match, Field *field, LcAsk *ask, int number, bool *isnull)
+{
+	LcSubject  *subject = ask->subject;
+
+	*isnull = false;
+	switch (field->kind)
+	{
+		case FIELD_NUMBER:
+			return Int32GetDatum(number);
+		case FIELD_KEY:
+			return subject->key;
+		case FIELD_STAGE:
+			return lc_stage_datum(batch->lc, subject->stage);
+		case FIELD_SEQ:
+			return Int32GetDatum(subject->seq);
+		case FIELD_SINCE:
+			return TimestampTzGetDatum(subject->since);
+		case FIELD_ROW:
+			{
+				LcRow	   *row = field->old ? subject->old_row : ask->event->row;
+				LcColumns  *columns = field->old ? batch->capture->row_columns : lc_source_columns(batch->lc, match->source);
+				Oid			output;
+				bool		varlena;
+
+				if (row == NULL || row->nulls[field->index])
+				{
+					*isnull = true;
+					return (Datum) 0;
+				}
+				if (!field->as_text)
+					return row->values[field->index];
+				getTypeOutputInfo(columns->types[field->index], &output, &varlena);
+				return CStringGetTextDatum(OidOutputFunctionCall(output, row->values[field->index]));
+			}
+		default:
+			return run_field(ask->run, field->kind, isnull);
+	}
+}
+
+static void
+condition_timeout(void)
+{
+	condition_timed_out = true;
+	InterruptPending = true;
+	QueryCancelPending = true;
+	SetLatch(MyLatch);
+}
+
+/* Runs the statement for these questions and stores the answers. */
+static void
+run_statement(LcBatch *batch, Match *match, LcAsk **asks, int n)
+{
+	int			nargs = match->nfields + 1;
+	Datum	   *args = palloc(nargs * sizeof(Datum));
+	Datum	   *values = palloc(n * sizeof(Datum));
+	bool	   *nulls = palloc(n * sizeof(bool));
+	MemoryContext context = CurrentMemoryContext;
+	SPITupleTable *table;
+
+	for (int i = 0; i < match->nfields; i++)
+	{
+		for (int j = 0; j < n; j++)
+			values[j] = field_value(batch, match, &match->fields[i], asks[j], j, &nulls[j]);
+		args[i + 1] = lc_array(values, nulls, n, match->fields[i].type);
+		if (match->fields[i].kind == FIELD_KEY)
+			args[0] = args[i + 1];
+	}
+	lc_execute(match->statement, args, NULL, n);
+	table = SPI_tuptable;
+	for (uint64 i = 0; i < SPI_processed; i++)
+	{
+		bool		isnull;
+		LcAsk	   *ask = asks[DatumGetInt32(SPI_getbinval(table->vals[i], table->tupdesc, 1, &isnull))];
+		int			at = 0;
+
+		for (int j = 0; j < ask->n && at < match->n; j++)
+		{
+			LcAnswer   *answer = ask->answers[j];
+
+			if (answer->condition != match->conditions[at])
+				continue;
+			answer->value = SPI_getbinval(table->vals[i], table->tupdesc, at + 2, &answer->isnull);
+			if (!answer->isnull && SPI_gettypeid(table->tupdesc, at + 2) == TEXTOID)
+				answer->value = CStringGetDatum(MemoryContextStrdup(context, TextDatumGetCString(answer->value)));
+			answer->known = true;
+			at++;
+		}
+	}
+	SPI_freetuptable(table);
+}
+
+/* Errors that are not the condition's: the statement of the application, or its transaction, is to end. */
+static bool
+must_raise(const ErrorData *error)
+{
+	int			category = ERRCODE_TO_CATEGORY(error->sqlerrcode);
+
+	if (lc_guc_on_error == LC_ON_ERROR_RAISE)
+		return true;
+	if (error->sqlerrcode == ERRCODE_QUERY_CANCELED && condition_timed_out)
+		return false;
+	return category == ERRCODE_TO_CATEGORY(ERRCODE_T_R_SERIALIZATION_FAILURE) ||
+		category == ERRCODE_TO_CATEGORY(ERRCODE_QUERY_CANCELED) ||
+		category == ERRCODE_TO_CATEGORY(ERRCODE_INSUFFICIENT_RESOURCES) ||
+		category == ERRCODE_TO_CATEGORY(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE) ||
+		category == ERRCODE_TO_CATEGORY(ERRCODE_DATA_CORRUPTED);
+}
+
+/* Runs the statement in a subtransaction. NULL: done; else the error, which was not to be raised. */
+static ErrorData *
+try_statement(LcBatch *batch, Match *match, LcAsk **asks, int n)
+{
+	MemoryContext context = CurrentMemoryContext;
+	ResourceOwner owner = CurrentResourceOwner;
+	ErrorData  *volatile error = NULL;
+
+	if (lc_guc_condition_timeout > 0 && !condition_timer_registered)
+	{
+		condition_timer = RegisterTimeout(USER_TIMEOUT, condition_timeout);
+		condition_timer_registered = true;
+	}
+	condition_timed_out = false;
+	BeginInternalSubTransaction(NULL);
+	MemoryContextSwitchTo(context);
+	PG_TRY();
+	{
+		if (lc_guc_condition_timeout > 0)
+			enable_timeout_after(condition_timer, lc_guc_condition_timeout);
+		run_statement(batch, match, asks, n);
+		if (lc_guc_condition_timeout > 0)
+			disable_timeout(condition_timer, false);
+		ReleaseCurrentSubTransaction();
+	}
+	PG_CATCH();
+	{
+		if (lc_guc_condition_timeout > 0)
+			disable_timeout(condition_timer, false);
+		MemoryContextSwitchTo(context);
+		error = CopyErrorData();
+		FlushErrorState();
+		RollbackAndReleaseCurrentSubTransaction();
+		if (must_raise(error))
+		{
+			MemoryContextSwitchTo(context);
+			CurrentResourceOwner = owner;
+			ReThrowError(error);
+		}
+		if (condition_timed_out)
+			error->message = psprintf("the condition took longer than lifecycle.condition_timeout (%d ms)", lc_guc_condition_timeout);
+	}
+	PG_END_TRY();
+	MemoryContextSwitchTo(context);
+	CurrentResourceOwner = owner;
+	return error;
+}
+
+/* Which rule or trigger asks this? */
+static LcRule *
+owner_of(LcLifecycle *lc, LcCondition *condition, const char **kind, const char **name)
+{
+	for (int i = 0; i < lc->nrules; i++)
+	{
+		LcRule	   *rule = &lc->rules[i];
+
+		for (int j = 0; j < rule->nconditions; j++)
+			if (rule->conditions[j] == condition)
+			{
+				*kind = "rule";
+				*name = rule->name;
+				return rule;
+			}
+		if (rule->date == condition)
+		{
+			*kind = "timer";
+			*name = rule->name;
+			return rule;
+		}
+	}
+	for (int i = 0; i < lc->ntriggers; i++)
+		for (int j = 0; j < lc->triggers[i].nconditions; j++)
+			if (lc->triggers[i].conditions[j] == condition)
+			{
+				*kind = "trigger";
+				*name = lc->triggers[i].version->workflow;
+				return NULL;
+			}
+	*kind = "rule";
+	*name = condition == lc->timezone ? "timezone" : "becomes";
+	return NULL;
+}
+
+void
+lc_record_failure(LcBatch *batch, Datum subject, const char *kind, const char *name, int sqlstate, const char *message)
+{
+	LcFailure  *failure = palloc(sizeof(LcFailure));
+
+	failure->subject = subject;
+	failure->kind = kind;
+	failure->name = name;
+	failure->sqlstate = sqlstate;
+	failure->message = message;
+	batch->failures = lappend(batch->failures, failure);
+}
+
+/* One condition failed for one row: it is not true there. */
+static void
+fail(LcBatch *batch, LcCondition *condition, LcAsk *ask, ErrorData *error)
+{
+	LcLifecycle *lc = batch->lc;
+	const char *kind;
+	const char *name;
+	LcRule	   *rule = owner_of(lc, condition, &kind, &name);
+
+	for (int i = 0; i < ask->n; i++)
+		if (ask->answers[i]->condition == condition)
+		{
+			ask->answers[i]->known = true;
+			ask->answers[i]->isnull = true;
+		}
+	lc_record_failure(batch, ask->subject->key, kind, name, error->sqlerrcode, error->message);
+	if (rule == NULL)
+		return;
+	batch->tallies[rule - lc->rules].errors++;
+	batch->capture->rule_streak[rule - lc->rules]++;
+	if (Max(batch->capture->rule_streak[rule - lc->rules], lc_stats_rule_error_streak(rule->id)) < LC_QUARANTINE)
+		return;
+	batch->capture->rule_quarantined[rule - lc->rules] = true;
+	ereport(WARNING,
+			(errcode(error->sqlerrcode),
+			 errmsg("rule \"%s\" of lifecycle \"%s\" fails on every row and is skipped from now on", rule->name, lc->name),
+			 errdetail("The last error was: %s", error->message),
+			 errhint("Correct it with define_transition, which puts it to work again.")));
+}
+
+static bool
+is_quarantined(LcBatch *batch, LcCondition *condition)
+{
+	const char *kind;
+	const char *name;
+	LcRule	   *rule = owner_of(batch->lc, condition, &kind, &name);
+
+	return rule && batch->capture->rule_quarantined[rule - batch->lc->rules];
+}
+
+static void
+note_success(LcBatch *batch, Match *match)
+{
+	const char *kind;
+	const char *name;
+
+	for (int i = 0; i < match->n; i++)
+	{
+		LcRule	   *rule = owner_of(batch->lc, match->conditions[i], &kind, &name);
+
+		if (rule)
+			batch->capture->rule_streak[rule - batch->lc->rules] = 0;
+	}
+}
+
+/* Answers the questions, taking them apart where there is an error. */
+static void
+evaluate(LcBatch *batch, Match *match, LcAsk **asks, int n)
+{
+	ErrorData  *error;
+
+	if (match->n == 1 && is_quarantined(batch, match->conditions[0]))
+		return;
+	error = try_statement(batch, match, asks, n);
+	if (error == NULL)
+	{
+		note_success(batch, match);
+		return;
+	}
+	if (match->n > 1)
+	{
+		for (int i = 0; i < match->n; i++)
+		{
+			LcAnswer	answer = {.condition = match->conditions[i]};
+			LcAnswer   *answers[1] = {&answer};
+
+			evaluate(batch, match_for(batch, asks[0], 1, answers), asks, n);
+		}
+		return;
+	}
+	if (n == 1)
+	{
+		fail(batch, match->conditions[0], asks[0], error);
+		return;
+	}
+	evaluate(batch, match, asks, n / 2);
+	evaluate(batch, match, asks + n / 2, n - n / 2);
+}
+
+static void
+tally_group(LcBatch *batch, AskGroup *group, instr_time *begin)
+{
+	instr_time	duration;
+
+	INSTR_TIME_SET_CURRENT(duration);
+	INSTR_TIME_SUBTRACT(duration, *begin);
+	for (int i = 0; i < group->match->n; i++)
+	{
+		const char *kind;
+		const char *name;
+		LcRule	   *rule = owner_of(batch->lc, group->match->conditions[i], &kind, &name);
+
+		if (rule == NULL)
+			continue;
+		batch->tallies[rule - batch->lc->rules].rows += group->n;
+		batch->tallies[rule - batch->lc->rules].microseconds += INSTR_TIME_GET_MICROSEC(duration) / group->match->n;
+	}
+}
+
+static AskGroup *
+group_for(LcBatch *batch, List **groups, LcAsk *ask, int n, LcAnswer **answers)
+{
+	AskGroup	   *group;
+	ListCell   *cell;
+
+	foreach(cell, *groups)
+	{
+		group = lfirst(cell);
+		if (same_match(group->match, ask, n, answers))
+			return group;
+	}
+	group = palloc0(sizeof(AskGroup));
+	group->match = match_for(batch, ask, n, answers);
+	group->room = 16;
+	group->asks = palloc(group->room * sizeof(LcAsk *));
+	*groups = lappend(*groups, group);
+	return group;
+}
+
+static void
+add_to_group(AskGroup *group, LcAsk *ask)
+{
+	if (group->n == group->room)
+	{
+		group->room *= 2;
+		group->asks = repalloc_huge(group->asks, group->room * sizeof(LcAsk *));
+	}
+	group->asks[group->n++] = ask;
+}
+
+/* Answers everything that was asked. */
+void
+lc_match(LcBatch *batch)
+{
+	LcAsk	  **asks = batch->asks;
+	int			n = batch->nasks;
+	List	   *groups = NIL;
+	ListCell   *cell;
+	bool		together = list_length(batch->capture->matches) < MAX_STATEMENTS;
+
+	batch->asks = NULL;
+	batch->nasks = 0;
+	batch->asks_room = 0;
+	for (int i = 0; i < n; i++)
+	{
+		LcAsk	   *ask = asks[i];
+
+		if (together)
+			add_to_group(group_for(batch, &groups, ask, ask->n, ask->answers), ask);
+		else
+			for (int j = 0; j < ask->n; j++)
+				add_to_group(group_for(batch, &groups, ask, 1, &ask->answers[j]), ask);
+		place_of(ask->subject, ask->event, ask->run, ask->old)->ask = NULL;
+	}
+	foreach(cell, groups)
+	{
+		AskGroup	   *group = lfirst(cell);
+		instr_time	begin;
+
+		INSTR_TIME_SET_CURRENT(begin);
+		evaluate(batch, group->match, group->asks, group->n);
+		tally_group(batch, group, &begin);
+	}
+	/* No row came back: there is none to which the condition could apply. */
+	for (int i = 0; i < n; i++)
+		for (int j = 0; j < asks[i]->n; j++)
+			if (!asks[i]->answers[j]->known)
+				asks[i]->answers[j]->known = asks[i]->answers[j]->isnull = true;
+}

@@ -1,0 +1,209 @@
+/*
+ * timers.c: rules that wait for time to pass: after, without_event, on_date.
+ *
+ * A timer is a row of the due queue, armed when the subject enters a stage that the rule leaves. An event costs it nothing: only when the timer fires is
+ * the last event looked up, under the lock of the subject, and the timer put off until that is long enough ago. An event that has
+ * been committed by then wins, also one of the very same time; one that is being committed holds the subject's lock, and the timer is left alone.
+ */
+#include "postgres.h"
+
+#include "batch.h"
+#include "catalog/pg_type.h"
+#include "clock.h"
+#include "executor/spi.h"
+#include "pgtime.h"
+#include "utils/builtins.h"
+#include "utils/lsyscache.h"
+#include "utils/memutils.h"
+#include "utils/timestamp.h"
+
+/* The subject's time zone, NULL for UTC; false: it is not known yet. */
+bool
+lc_subject_zone(LcBatch *batch, LcSubject *subject, const char **zone)
+{
+	LcAnswer   *answer;
+
+	*zone = NULL;
+	if (batch->lc->timezone == NULL)
+		return true;
+	answer = lc_ask(batch, subject, NULL, NULL, false, batch->lc->timezone);
+	if (!answer->known)
+		return false;
+	if (answer->isnull)
+		return true;
+	*zone = DatumGetCString(answer->value);
+	if (pg_tzset(*zone) == NULL)
+	{
+		*zone = NULL;
+		batch->bad_zones++;
+	}
+	return true;
+}
+
+/*
+ * When the rule's timer is due, seen from the stage that the subject is in now; DT_NOEND: never. False: the answer is not known yet.
+ */
+bool
+lc_rule_due(LcBatch *batch, LcSubject *subject, LcRule *rule, TimestampTz *due)
+{
+	const char *zone = NULL;
+	LcAnswer   *answer;
+
+	if (rule->trigger == LC_RULE_DATE)
+	{
+		answer = lc_ask(batch, subject, NULL, NULL, false, rule->date);
+		if (!answer->known)
+			return false;
+		*due = answer->isnull || TIMESTAMP_NOT_FINITE(DatumGetTimestampTz(answer->value)) ? DT_NOEND :
+			DatumGetTimestampTz(answer->value);
+		return true;
+	}
+	if ((rule->after->month != 0 || rule->after->day != 0) && !lc_subject_zone(batch, subject, &zone))
+		return false;
+	*due = lc_add_interval(subject->since, rule->after, zone);
+	return true;
+}
+
+/* Can events of this source have that name? */
+static bool
+can_carry(LcSource *source, LcRule *rule)
+{
+	return (rule->source == NULL || strcmp(rule->source, source->name) == 0) &&
+		(source->name_column != NULL || strcmp(source->event_name, rule->event) == 0);
+}
+
+/* When the subject's last event of the rule was; DT_NOBEGIN: there is none. */
+static TimestampTz
+last_event(LcBatch *batch, LcSubject *subject, LcRule *rule)
+{
+	LcLifecycle *lc = batch->lc;
+	TimestampTz last = DT_NOBEGIN;
+
+	for (int i = 0; i < lc->nsources; i++)
+	{
+		LcSource   *source = &lc->sources[i];
+		StringInfoData sql;
+		Oid			types[2] = {lc->key_array_type, TEXTOID};
+		Datum		args[2];
+		bool		isnull;
+		Datum		value;
+
+		if (!can_carry(source, rule))
+			continue;
+		initStringInfo(&sql);
+		appendStringInfo(&sql, "SELECT max(e.%1$s)%4$s FROM %2$s e WHERE e.%3$s%5$s = ANY ($1)",
+						 quote_identifier(source->time_column),
+						 quote_qualified_identifier(get_namespace_name(get_rel_namespace(source->table)), get_rel_name(source->table)),
+						 quote_identifier(source->subject_column),
+						 source->time_type == TIMESTAMPTZOID ? "" : "::pg_catalog.timestamptz",
+						 source->same_type ? "" : psprintf("::pg_catalog.text::%s", lc->key_type_sql));
+		if (source->name_column)
+			appendStringInfo(&sql, " AND e.%s::pg_catalog.text = $2", quote_identifier(source->name_column));
+		if (source->becomes)
+			appendStringInfo(&sql, " AND %s", source->becomes->sql);
+		args[0] = lc_array(&subject->key, NULL, 1, lc->key_type);
+		args[1] = CStringGetTextDatum(rule->event);
+		lc_run_args(sql.data, source->name_column ? 2 : 1, types, args, NULL);
+		value = SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull);
+		if (!isnull && DatumGetTimestampTz(value) > last && !TIMESTAMP_NOT_FINITE(DatumGetTimestampTz(value)))
+			last = DatumGetTimestampTz(value);
+		SPI_freetuptable(SPI_tuptable);
+	}
+	return last;
+}
+
+/*
+ * The timer of a subject, whose row is locked: does it fire? Sets the timer's result, and timer_fired. False: answers are not known yet.
+ */
+bool
+lc_timer_begin(LcBatch *batch, LcSubject *subject)
+{
+	LcTimer    *timer = subject->timer;
+	LcRule	   *rule = lc_rule_by_id(batch->lc, timer->due->program);
+	LcAnswer   *answer = NULL;
+	TimestampTz due;
+	const char *zone = NULL;
+
+	timer->result = LC_TIMER_DONE;
+	if (rule == NULL || !lc_rule_from(rule, subject->stage) || (rule->trigger != LC_RULE_DATE && rule->after == NULL) ||
+		(rule->trigger == LC_RULE_DATE && rule->date == NULL))
+		return true;
+	if (!lc_rule_due(batch, subject, rule, &due))
+		return false;
+	if (rule->nconditions > 0)
+	{
+		answer = lc_ask(batch, subject, NULL, NULL, false, rule->conditions[0]);
+		if (!answer->known || (rule->after && !lc_subject_zone(batch, subject, &zone)))
+			return false;
+	}
+	if (rule->trigger == LC_RULE_WITHOUT_EVENT && due <= timer->now)
+	{
+		TimestampTz last = last_event(batch, subject, rule);
+
+		if (last > subject->since)
+		{
+			if (!lc_subject_zone(batch, subject, &zone))
+				return false;
+			due = lc_add_interval(last, rule->after, zone);
+		}
+	}
+	if (due == DT_NOEND)
+		return true;
+	if (due > timer->now)
+	{
+		timer->result = LC_TIMER_AGAIN;
+		timer->again_at = due;
+		return true;
+	}
+	if (answer && !lc_answer_true(answer))
+	{
+		if (rule->trigger != LC_RULE_DATE)
+		{
+			timer->result = LC_TIMER_AGAIN;
+			timer->again_at = lc_add_interval(timer->now, rule->after, zone);
+		}
+		return true;
+	}
+	subject->timer_fired = true;
+	return true;
+}
+
+static LcLifecycle *sort_lifecycle;
+
+static int
+compare_timers(const void *a, const void *b)
+{
+	const LcTimer *const *x = a;
+	const LcTimer *const *y = b;
+
+	return lc_key_compare(sort_lifecycle, (*x)->due->subject, (*y)->due->subject);
+}
+
+void
+lc_fire_timers(LcLifecycle *lc, LcTimer *timers, int n)
+{
+	LcBatch    *batch = lc_batch_begin(lc);
+	LcTimer   **sorted = MemoryContextAlloc(batch->context, Max(n, 1) * sizeof(LcTimer *));
+
+	batch->skip_locked = true;
+	batch->create = false;
+	for (int i = 0; i < n; i++)
+		sorted[i] = &timers[i];
+	sort_lifecycle = lc;
+	qsort(sorted, n, sizeof(LcTimer *), compare_timers);
+	for (int i = 0; i < n; i++)
+	{
+		LcSubject  *subject = lc_batch_add(batch, sorted[i]->due->subject);
+
+		subject->timer = sorted[i];
+		batch->now = Max(batch->now, sorted[i]->now);
+	}
+	lc_batch_run(batch);
+	lc_batch_end(batch);
+}
+
+bool
+lc_replay_timers(LcBatch *batch, LcSubject *subject)
+{
+	return true;
+}
