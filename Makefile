@@ -73,7 +73,8 @@ SQL_PARTS = \
 	src/sql/65_worker.sql \
 	src/sql/70_views.sql \
 	src/sql/75_reading.sql \
-	src/sql/76_verify.sql
+	src/sql/76_verify.sql \
+	src/sql/77_status.sql
 
 DATA_built = src/sql/$(EXTENSION)--$(EXTVERSION).sql
 EXTRA_CLEAN = src/sql/$(EXTENSION)--$(EXTVERSION).sql

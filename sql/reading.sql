@@ -125,6 +125,32 @@ SELECT step, stage, subjects, median_time FROM lifecycle.funnel('visit', '{a,b,c
 SELECT step, stage, subjects FROM lifecycle.funnel('visit', '{a,c}', within => '12 days');
 SELECT step, stage, subjects FROM lifecycle.funnel('visit', '{a,a,a}');
 SELECT step, stage, subjects, conversion FROM lifecycle.funnel('visit', '{b}', since => '2027-01-01');
+-- every chain of entries, counted the slow way, gives the same
+DELETE FROM visit.transitions;
+INSERT INTO visit.transitions (subject_id, seq, to_stage, at, cause)
+SELECT s, q, (enum_range(NULL::visit.stage))[1 + abs(hashint4(s * 100 + q)) % 3],
+       '2026-01-01'::timestamptz + floor(q * (s % 7) / 4.0) * interval '12 hours', 'manual'
+  FROM generate_series(1, 400) s, generate_series(1, 12) q;
+CREATE FUNCTION slow_funnel(stages text[], within interval, since timestamptz, until timestamptz) RETURNS TABLE (step integer, subjects bigint)
+LANGUAGE sql AS $$
+    WITH RECURSIVE chains AS (
+        SELECT subject_id, seq, at AS first, 1 AS step
+          FROM visit.transitions
+         WHERE to_stage::text = stages[1] AND ($3 IS NULL OR at >= $3) AND ($4 IS NULL OR at < $4)
+        UNION
+        SELECT c.subject_id, t.seq, c.first, c.step + 1
+          FROM chains c
+               JOIN visit.transitions t ON t.subject_id = c.subject_id AND t.seq > c.seq AND t.to_stage::text = stages[c.step + 1]
+         WHERE within IS NULL OR t.at <= c.first + within)
+    SELECT s, (SELECT count(DISTINCT subject_id) FROM chains c WHERE c.step = s) FROM generate_series(1, cardinality(stages)) s
+$$;
+SELECT count(*) AS funnels, count(DISTINCT fast) AS different, count(*) FILTER (WHERE fast <> slow) AS wrong
+  FROM (VALUES ('{a,b,c}'::text[]), ('{a,a,b}'), ('{c,b,a}'), ('{a,b,a,b}'), ('{c}')) AS stages (stages),
+       (VALUES (NULL::interval), ('0'), ('12 hours'), ('1 day'), ('3 days')) AS within (within),
+       (VALUES (NULL::timestamptz, NULL::timestamptz), ('2026-01-02', '2026-01-04'), (NULL, '2026-01-03')) AS bounds (since, until),
+       LATERAL (SELECT array_agg(subjects ORDER BY step) FROM lifecycle.funnel('visit', stages, within, since, until)) AS fast (fast),
+       LATERAL (SELECT array_agg(subjects ORDER BY step) FROM slow_funnel(stages, within, since, until)) AS slow (slow);
+DROP FUNCTION slow_funnel;
 SELECT * FROM lifecycle.funnel('visit', '{a,d}');
 SELECT * FROM lifecycle.funnel('visit', '{}');
 SELECT * FROM lifecycle.funnel('visit', '{a,NULL}');

@@ -3,7 +3,7 @@
  *
  * It sees the entries of one subject into the stages of the funnel, in their order, and finds how far its best attempt came. For each step it
  * keeps the attempt that began last among those that reach it: no other attempt can come further within the window. So one pass
- * over the rows is enough.
+ * over the rows is enough, whose times never decrease (lifecycle.verify checks that).
  *
  * Invariant: attempts[k] (when valid) is a chain of k + 1 entries, each later in the input than the one before, the last at or before the
  * deadline of the first. Memory: n * n timestamps in the aggregate's context. Reads no tables and takes no locks.
