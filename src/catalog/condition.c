@@ -133,6 +133,14 @@ rethrow_in_text(MemoryContext context, const PositionArg *arg)
 	error->internalpos = Max(position, 0);
 	error->internalquery = pstrdup(arg->binding->source_text);
 	explain_missing_field(error, arg);
+	/* behind the user's text is only our own use of the column address */
+	if (strncmp(arg->binding->result, "SETOF", 5) == 0 && position > pg_mbstrlen(arg->binding->source_text))
+	{
+		error->message = psprintf("%s must give a column \"address\"", arg->binding->what);
+		error->hint = pstrdup("Name it so: SELECT … AS address FROM ….");
+		error->internalpos = 0;
+		error->internalquery = NULL;
+	}
 	if (error->sqlerrcode == ERRCODE_INVALID_FUNCTION_DEFINITION)
 	{
 		error->message = psprintf("%s must be of type %s", arg->binding->what, arg->binding->result);

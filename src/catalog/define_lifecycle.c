@@ -394,6 +394,8 @@ lifecycle_define_lifecycle(PG_FUNCTION_ARGS)
 {
 	Definition	definition = {0};
 	LcDefined	defined;
+	LcDefined	phases;
+	LcDefined	head;
 	LcLifecycle *lc;
 	LcIdentity	saved;
 	bool		enrolls;
@@ -423,8 +425,9 @@ lifecycle_define_lifecycle(PG_FUNCTION_ARGS)
 	lc_identity_extension(&saved);
 	if (lc == NULL)
 		define_stages(&definition);
-	defined = Max(defined == LC_CREATED ? LC_UNCHANGED : defined, define_phases(&definition));
-	defined = Max(defined, define_head(&definition, enrolls));
+	phases = define_phases(&definition);
+	head = define_head(&definition, enrolls);
+	defined = Max(defined == LC_CREATED ? LC_UNCHANGED : defined, Max(phases, head));
 	lc_identity_restore(&saved);
 	if (lc == NULL)
 	{

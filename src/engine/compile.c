@@ -182,7 +182,7 @@ read_text(JsonbValue *value, const char *name, int limit, const Place *place)
 static void
 interval_error_context(void *place)
 {
-	errcontext("%s", place_text(place));
+	errcontext("In %s", place_text(place));
 }
 
 /* Stages: one name, several as '{a,b}' or as a JSON array. */
@@ -248,11 +248,12 @@ read_argument(const LcArgumentKind *kind, JsonbValue *value, LcArgument *argumen
 			argument->truth = value->val.boolean;
 			break;
 		case LC_ARGUMENT_INTERVAL:
+			argument->text = read_text(value, kind->name, 200, place);
 			callback.callback = interval_error_context;
 			callback.arg = unconstify(Place *, place);
 			callback.previous = error_context_stack;
 			error_context_stack = &callback;
-			argument->text = lc_interval_text(lc_interval_parse(read_text(value, kind->name, 200, place), kind->name));
+			argument->text = lc_interval_text(lc_interval_parse(argument->text, kind->name));
 			error_context_stack = callback.previous;
 			break;
 		case LC_ARGUMENT_STAGES:
@@ -297,7 +298,7 @@ read_kind(const LcKind *kinds, JsonbContainer *object, const Place *place)
 	if (value == NULL)
 		ereport(ERROR,
 				errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				errmsg("%s has no \"kind\"", place->word),
+				errmsg("a %s has no \"kind\"", place->word),
 				errdetail("In %s.", place_text(place)),
 				errhint("It is one of: %s.", kind_names(kinds)));
 	if (value->type == jbvString)
@@ -443,8 +444,8 @@ read_nodes(const LcKind *kinds, JsonbValue *value, const Place *place, int depth
 	if (value->type != jbvBinary)
 		ereport(ERROR,
 				errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				errmsg("%s must be an object, not %s", here.word, value_text(value)),
-				errdetail("In %s.", place_text(&here)));
+				errmsg("a %s must be an object, not %s", here.word, value_text(value)),
+				errdetail("In %s.", place_text(place ? place : &here)));
 	if (JsonContainerIsObject(value->val.binary.data))
 	{
 		if (++*count > LC_MAX_STEPS)
@@ -826,7 +827,7 @@ lc_interval_parse(const char *text, const char *what)
 {
 	Interval   *interval = DatumGetIntervalP(DirectFunctionCall3(interval_in, CStringGetDatum(text),
 																 ObjectIdGetDatum(InvalidOid), Int32GetDatum(-1)));
-	double		days = interval->month * 30.0 + interval->day + interval->time / (double) USECS_PER_DAY;
+	double		days = interval->month * 30.4375 + interval->day + interval->time / (double) USECS_PER_DAY;
 
 	if (days < 0)
 		ereport(ERROR,
