@@ -40,6 +40,20 @@
 #define lc_guc_malloc(size)	malloc(size)
 #endif
 
+/* index_beginscan has an argument more since 18. For files that include access/genam.h. */
+#if PG_VERSION_NUM >= 180000
+#define lc_index_beginscan(table, index, snapshot, nkeys) index_beginscan(table, index, snapshot, NULL, nkeys, 0)
+#else
+#define lc_index_beginscan(table, index, snapshot, nkeys) index_beginscan(table, index, snapshot, nkeys, 0)
+#endif
+
+/* RelationGetPrimaryKeyIndex has an argument more since 18; without it, a deferrable key never counted. For files that include utils/relcache.h. */
+#if PG_VERSION_NUM >= 180000
+#define lc_primary_key_index(rel) RelationGetPrimaryKeyIndex(rel, false)
+#else
+#define lc_primary_key_index(rel) RelationGetPrimaryKeyIndex(rel)
+#endif
+
 /* pg_noreturn, which comes first in a declaration, replaced pg_attribute_noreturn() in 18. */
 #if PG_VERSION_NUM < 180000
 #define pg_noreturn pg_attribute_noreturn()

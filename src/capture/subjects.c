@@ -52,7 +52,7 @@ lookup_begin(Lookup *lookup, LcLifecycle *lc)
 	Oid			operator;
 
 	lookup->rel = table_open(lc->tables[LC_SUBJECTS], RowExclusiveLock);
-	index = RelationGetPrimaryKeyIndex(lookup->rel);
+	index = lc_primary_key_index(lookup->rel);
 	if (!OidIsValid(index))
 		ereport(ERROR,
 				(errcode(ERRCODE_LC_FORMAT),
@@ -127,7 +127,7 @@ lock_rows(LcBatch *batch)
 	int			missing = 0;
 
 	lookup_begin(&lookup, batch->lc);
-	scan = index_beginscan(lookup.rel, lookup.index, snapshot, 1, 0);
+	scan = lc_index_beginscan(lookup.rel, lookup.index, snapshot, 1);
 	for (int i = 0; i < batch->nsubjects; i++)
 	{
 		LcSubject  *subject = &batch->subjects[i];
@@ -146,7 +146,7 @@ lock_rows(LcBatch *batch)
 			index_endscan(scan);
 			UnregisterSnapshot(snapshot);
 			snapshot = RegisterSnapshot(GetLatestSnapshot());
-			scan = index_beginscan(lookup.rel, lookup.index, snapshot, 1, 0);
+			scan = lc_index_beginscan(lookup.rel, lookup.index, snapshot, 1);
 		}
 		if (subject->lock == LC_LOCK_MISSING)
 			missing++;

@@ -27,6 +27,7 @@
 #include "utils/timestamp.h"
 
 #include "catalog/bulk.h"
+#include "compat.h"
 #include "engine/due.h"
 #include "errors.h"
 #include "worker/worker.h"
@@ -150,7 +151,7 @@ lc_due_remove(LcLifecycle *lc, const Datum *subjects, const int64 *enrollments, 
 	while (left > 0)
 	{
 		Snapshot	snapshot = RegisterSnapshot(GetLatestSnapshot());
-		IndexScanDesc scan = index_beginscan(due, index, snapshot, 1, 0);
+		IndexScanDesc scan = lc_index_beginscan(due, index, snapshot, 1);
 
 		for (int i = 0; i < n; i++)
 		{
