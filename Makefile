@@ -33,9 +33,17 @@ OBJS = \
 	src/catalog/load.o \
 	src/catalog/owner.o \
 	src/catalog/sql.o \
+	src/engine/claim.o \
 	src/engine/due.o \
 	src/engine/compile.o \
 	src/engine/define_workflow.o \
+	src/engine/foreground.o \
+	src/engine/keymap.o \
+	src/engine/output.o \
+	src/engine/plan.o \
+	src/engine/runner.o \
+	src/engine/send.o \
+	src/engine/steps.o \
 	src/engine/vocabulary.o \
 	src/engine/workflow_state.o \
 	src/worker/installation.o \
@@ -69,6 +77,7 @@ SQL_PARTS = \
 	src/sql/30_define.sql \
 	src/sql/35_define_workflow.sql \
 	src/sql/40_capture.sql \
+	src/sql/50_engine.sql \
 	src/sql/55_template.sql \
 	src/sql/65_worker.sql \
 	src/sql/70_views.sql \

@@ -23,6 +23,11 @@ typedef struct LcQueueScan
 extern int	lc_run_batch(LcLifecycle *lc, LcQueueScan *scan);
 
 /*
+ * The same for at most `limit` rows. `until`: what is due until then, in a simulated lifecycle whose clock goes along with the rows; DT_NOEND: until now.
+ */
+extern int	lc_run_rows(LcLifecycle *lc, LcQueueScan *scan, int limit, TimestampTz until);
+
+/*
  * With scan->careful: counts an attempt of the next due row, before lc_run_batch runs that row and no other. The caller commits in between, so that
  * a crash in the run is known afterwards. A row that crashed the server too often is parked instead, and the next one taken. False: nothing is due.
  */

@@ -1,0 +1,265 @@
+/*
+ * claim.c: taking due rows out of the queue.
+ *
+ * Deleting a row claims it: there is no row lock beside it. table_tuple_delete without waiting does not touch a row that another transaction
+ * has deleted or locked, and whoever comes later finds ours deleted: a runner passes over it, an exit waits for us and looks again (due.c). Ours
+ * comes back by itself when our transaction aborts.
+ *
+ * The scan begins at the low-water mark: entries of rows deleted before it, which an old snapshot somewhere keeps from being cleaned away,
+ * are not walked over again. The mark never passes a row that is still to be run, but rows of paused workflows: whoever resumes one changes the
+ * definitions, and the first batch after that begins at the start.
+ */
+#include "postgres.h"
+
+#include "access/genam.h"
+#include "access/relscan.h"
+#include "access/table.h"
+#include "access/tableam.h"
+#include "access/xact.h"
+#include "catalog/pg_type.h"
+#include "common/hashfn.h"
+#include "engine/run.h"
+#include "executor/tuptable.h"
+#include "miscadmin.h"
+#include "utils/datum.h"
+#include "utils/fmgroids.h"
+#include "utils/rel.h"
+#include "utils/snapmgr.h"
+#include "utils/timestamp.h"
+
+typedef struct Claim
+{
+	LcRunBatch *batch;
+	LcQueueScan *scan;
+	Relation	due;
+	TupleTableSlot *slot;
+	IndexScanDesc index_scan;
+	Snapshot	snapshot;
+	int			limit;
+	int			max_seen;		/* rows looked at, at most */
+	int			seen;
+	bool		at_end;			/* nothing more is due */
+	TimestampTz last;			/* of the rows looked at */
+	TimestampTz left;			/* the earliest that is left for later; DT_NOEND: none */
+	bool		locked;			/* … since somebody holds it */
+} Claim;
+
+uint64
+lc_due_hash(LcLifecycle *lc, const LcDue *due)
+{
+	uint64		hash;
+
+	if (lc->key_byval)
+		hash = hash_bytes_extended((const unsigned char *) &due->subject, sizeof(Datum), 1);
+	else if (lc->key_len > 0)
+		hash = hash_bytes_extended((const unsigned char *) DatumGetPointer(due->subject), lc->key_len, 1);
+	else
+		hash = hash_bytes_extended((const unsigned char *) VARDATA_ANY(DatumGetPointer(due->subject)),
+								   VARSIZE_ANY_EXHDR(DatumGetPointer(due->subject)), 1);
+	hash = hash_combine64(hash, (uint64) due->enrollment);
+	hash = hash_combine64(hash, (uint64) due->program);
+	hash = hash_combine64(hash, (uint64) due->step);
+	hash = hash_combine64(hash, (uint64) due->due_at);
+	hash = hash_combine64(hash, (uint64) due->entered_at);
+	return hash == 0 ? 1 : hash;
+}
+
+/* Reads the row in the slot; the key is copied into the batch's context. */
+static void
+read_due(Claim *claim, LcDue *due)
+{
+	TupleTableSlot *slot = claim->slot;
+	LcLifecycle *lc = claim->batch->lc;
+	Datum	   *values;
+
+	slot_getallattrs(slot);
+	values = slot->tts_values;
+	due->due_at = DatumGetTimestampTz(values[LC_DUE_DUE_AT - 1]);
+	due->subject = datumCopy(values[LC_DUE_SUBJECT - 1], lc->key_byval, lc->key_len);
+	due->enrollment = slot->tts_isnull[LC_DUE_ENROLLMENT - 1] ? 0 : DatumGetInt64(values[LC_DUE_ENROLLMENT - 1]);
+	due->entered_at = DatumGetTimestampTz(values[LC_DUE_ENTERED - 1]);
+	due->program = DatumGetInt32(values[LC_DUE_PROGRAM - 1]);
+	due->step = DatumGetInt32(values[LC_DUE_STEP_NUMBER - 1]);
+	due->attempts = DatumGetInt16(values[LC_DUE_ATTEMPTS - 1]);
+	due->kind = DatumGetChar(values[LC_DUE_KIND - 1]);
+	due->shadow = DatumGetBool(values[LC_DUE_SHADOW - 1]);
+	due->tid = slot->tts_tid;
+}
+
+static void
+leave(Claim *claim, TimestampTz due_at)
+{
+	if (due_at < claim->left)
+		claim->left = due_at;
+}
+
+/* Adds candidates to batch->runs until there are `limit`. */
+static void
+collect(Claim *claim)
+{
+	LcRunBatch *batch = claim->batch;
+
+	while (batch->n < claim->limit)
+	{
+		LcRun	   *run = &batch->runs[batch->n];
+		bool		isnull;
+		TimestampTz due_at;
+
+		if (claim->seen >= claim->max_seen)
+			return;
+		CHECK_FOR_INTERRUPTS();
+		if (!index_getnext_slot(claim->index_scan, ForwardScanDirection, claim->slot))
+		{
+			claim->at_end = true;
+			return;
+		}
+		due_at = DatumGetTimestampTz(slot_getattr(claim->slot, LC_DUE_DUE_AT, &isnull));
+		if (due_at > batch->now)
+		{
+			claim->scan->next_due = due_at;
+			claim->at_end = true;
+			return;
+		}
+		claim->seen++;
+		claim->last = due_at;
+		memset(run, 0, sizeof(LcRun));
+		read_due(claim, &run->due);
+		if (claim->scan->marked != 0 && lc_due_hash(batch->lc, &run->due) != claim->scan->marked)
+		{
+			leave(claim, due_at);
+			continue;
+		}
+		if (run->due.kind != LC_DUE_RULE)
+		{
+			run->plan = lc_version_plan(batch->lc, run->due.program);
+			if (run->plan->paused)
+				continue;
+		}
+		if (!lc_keymap_add(batch->map, batch->n))
+		{
+			leave(claim, due_at);
+			continue;
+		}
+		run->at = batch->lc->simulated ? due_at : batch->now;
+		batch->n++;
+	}
+}
+
+static int
+compare_tids(const void *a, const void *b)
+{
+	return ItemPointerCompare(&((LcRun *const *) a)[0]->due.tid, &((LcRun *const *) b)[0]->due.tid);
+}
+
+/* Deletes the rows of the candidates from `first` on, in the order of the table; those that were not ours to take leave the batch. */
+static void
+take(Claim *claim, int first)
+{
+	LcRunBatch *batch = claim->batch;
+	int			n = batch->n - first;
+	LcRun	  **order = palloc(sizeof(LcRun *) * Max(n, 1));
+	CommandId	cid = GetCurrentCommandId(true);
+	int			taken = first;
+
+	for (int i = 0; i < n; i++)
+		order[i] = &batch->runs[first + i];
+	qsort(order, n, sizeof(LcRun *), compare_tids);
+	for (int i = 0; i < n; i++)
+	{
+		TM_FailureData failure;
+		TM_Result	result = table_tuple_delete(claim->due, &order[i]->due.tid, cid, claim->snapshot, InvalidSnapshot, false, &failure, false);
+
+		if (result == TM_Ok)
+			continue;
+		order[i]->state = LC_RUN_DROPPED;
+		if (result == TM_BeingModified)
+		{
+			leave(claim, order[i]->due.due_at);
+			claim->locked = true;
+		}
+	}
+	for (int i = first; i < batch->n; i++)
+		if (batch->runs[i].state != LC_RUN_DROPPED)
+			batch->runs[taken++] = batch->runs[i];
+	if (taken < batch->n)
+	{
+		batch->n = taken;
+		lc_keymap_rebuild(batch->map, batch->n);
+	}
+	pfree(order);
+}
+
+/* What the scan knows now. */
+static void
+remember(Claim *claim)
+{
+	LcQueueScan *scan = claim->scan;
+	TimestampTz mark = claim->at_end ? Min(scan->next_due, claim->batch->now) : claim->last;
+
+	if (mark > scan->low_water)
+		scan->low_water = mark;
+	lc_scan_lower(scan, claim->left);
+	if (!claim->at_end)
+		scan->next_due = claim->batch->now;
+	else if (claim->locked)
+		scan->next_due = Min(scan->next_due, claim->batch->now + LC_RETRY_LOCKED);
+}
+
+void
+lc_claim_runs(LcRunBatch *batch, LcQueueScan *scan, int limit)
+{
+	Claim		claim = {.batch = batch, .scan = scan, .limit = limit};
+	Relation	index;
+	ScanKeyData key;
+	int			nkeys = 0;
+
+	if (!batch->state->scanned)
+		scan->low_water = DT_NOBEGIN;
+	batch->state->scanned = true;
+	batch->n = 0;
+	batch->runs = palloc(sizeof(LcRun) * limit);
+	batch->map = lc_keymap_make(batch->lc, batch->runs, limit);
+	claim.max_seen = limit * 4;
+	claim.left = DT_NOEND;
+	claim.last = scan->low_water;
+	scan->next_due = DT_NOEND;
+
+	claim.due = table_open(batch->lc->tables[LC_DUE], RowExclusiveLock);
+	index = index_open(lc_due_index(claim.due, LC_DUE_DUE_AT), AccessShareLock);
+	claim.slot = table_slot_create(claim.due, NULL);
+	claim.snapshot = RegisterSnapshot(GetLatestSnapshot());
+	if (scan->low_water != DT_NOBEGIN)
+		ScanKeyInit(&key, 1, BTGreaterEqualStrategyNumber, F_TIMESTAMPTZ_GE, TimestampTzGetDatum(scan->low_water)), nkeys = 1;
+	claim.index_scan = index_beginscan(claim.due, index, claim.snapshot, nkeys, 0);
+	index_rescan(claim.index_scan, &key, nkeys, NULL, 0);
+	for (;;)
+	{
+		int			first = batch->n;
+
+		collect(&claim);
+		take(&claim, first);
+		/* Rows that somebody else has taken: look further, until there is something to do. */
+		if (claim.at_end || batch->n > limit / 2)
+			break;
+		if (claim.seen >= claim.max_seen)
+		{
+			if (batch->n > 0)
+				break;
+			claim.max_seen += limit * 4;
+		}
+	}
+	index_endscan(claim.index_scan);
+	UnregisterSnapshot(claim.snapshot);
+	ExecDropSingleTupleTableSlot(claim.slot);
+	index_close(index, NoLock);
+	table_close(claim.due, NoLock);
+	remember(&claim);
+	CommandCounterIncrement();
+}
+
+void
+lc_scan_lower(LcQueueScan *scan, TimestampTz at)
+{
+	if (at < scan->low_water)
+		scan->low_water = at;
+}

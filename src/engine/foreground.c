@@ -1,0 +1,251 @@
+/*
+ * foreground.c: what the worker does, on call: lifecycle.run_due, advance_clock, retry, now.
+ *
+ * They work in the caller's transaction. Deferred constraints that the caller has pending are checked first, so that a violation of his own is his error
+ * and not that of a due row.
+ */
+#include "postgres.h"
+
+#include "access/xact.h"
+#include "catalog/checks.h"
+#include "catalog/owner.h"
+#include "catalog/pg_type.h"
+#include "catalog/sql.h"
+#include "clock.h"
+#include "commands/trigger.h"
+#include "compat.h"
+#include "engine/run.h"
+#include "fmgr.h"
+#include "guc.h"
+#include "miscadmin.h"
+#include "utils/builtins.h"
+#include "utils/jsonb.h"
+#include "utils/lsyscache.h"
+#include "utils/memutils.h"
+#include "utils/timestamp.h"
+
+PG_FUNCTION_INFO_V1(lifecycle_run_due);
+PG_FUNCTION_INFO_V1(lifecycle_advance_clock);
+PG_FUNCTION_INFO_V1(lifecycle_now);
+PG_FUNCTION_INFO_V1(lifecycle_retry);
+
+/* The lifecycle of that name, which the caller must own; or all that he owns. */
+static List *
+owned_lifecycles(const char *name)
+{
+	List	   *owned = NIL;
+	ListCell   *cell;
+
+	if (name != NULL)
+	{
+		lc_check_definer(lc_lifecycle_get(name, false));
+		return list_make1(pstrdup(name));
+	}
+	foreach(cell, lc_lifecycle_names())
+		if (lc_owns_table(lc_lifecycle_get(lfirst(cell), false)->on_table, GetUserId()))
+			owned = lappend(owned, lfirst(cell));
+	return owned;
+}
+
+/* Is everything paused, as it is on a copy of the database? */
+static bool
+all_paused(void)
+{
+	LcIdentity	saved;
+	bool		isnull;
+	bool		paused;
+
+	SPI_connect();
+	lc_identity_extension(&saved);
+	lc_run("SELECT paused FROM lifecycle._installation");
+	paused = SPI_processed > 0 && DatumGetBool(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull));
+	lc_identity_restore(&saved);
+	SPI_finish();
+	if (paused)
+		ereport(NOTICE,
+				(errmsg("nothing is run: everything is paused"),
+				 errhint("Call lifecycle.resume().")));
+	return paused;
+}
+
+static void
+begin_foreground(const char *function)
+{
+	ConstraintsSetStmt *statement = makeNode(ConstraintsSetStmt);
+
+	PreventCommandIfReadOnly(function);
+	AfterTriggerSetState(statement);
+}
+
+/* Runs what is due until then (DT_NOEND: now), at most max_rows; returns how many. */
+static int64
+run_until(const char *name, TimestampTz until, int64 max_rows)
+{
+	LcQueueScan scan = {.low_water = DT_NOBEGIN};
+	int64		total = 0;
+
+	while (total < max_rows)
+	{
+		LcLifecycle *lc = lc_lifecycle_get(name, true);
+		int			done;
+
+		CHECK_FOR_INTERRUPTS();
+		if (lc == NULL)
+			break;
+		done = lc_run_rows(lc, &scan, Min(lc_guc_batch_size, max_rows - total), until);
+		if (done == 0)
+			break;
+		total += done;
+	}
+	return total;
+}
+
+Datum
+lifecycle_run_due(PG_FUNCTION_ARGS)
+{
+	int64		max_rows = PG_ARGISNULL(1) ? PG_INT64_MAX : PG_GETARG_INT64(1);
+	int64		total = 0;
+	ListCell   *cell;
+
+	if (max_rows < 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("max_rows must not be negative")));
+	begin_foreground("lifecycle.run_due()");
+	if (!all_paused())
+		foreach(cell, owned_lifecycles(lc_arg_text(fcinfo, 0)))
+			total += run_until(lfirst(cell), DT_NOEND, max_rows - total);
+	PG_RETURN_INT64(total);
+}
+
+Datum
+lifecycle_advance_clock(PG_FUNCTION_ARGS)
+{
+	TimestampTz start = lc_now(true);
+	TimestampTz target = start;
+	ListCell   *cell;
+
+	if (PG_ARGISNULL(0) == PG_ARGISNULL(1))
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("either an interval or a time must be given"),
+				 errhint("Call lifecycle.advance_clock('3 days') or lifecycle.advance_clock(until => '2026-03-01 09:00+00').")));
+	if (PG_ARGISNULL(0))
+		target = PG_GETARG_TIMESTAMPTZ(1);
+	else
+		target = lc_add_interval(start, PG_GETARG_INTERVAL_P(0), NULL);
+	if (target < start)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("the clock cannot be set back"),
+				 errdetail("It shows %s.", pstrdup(timestamptz_to_str(start))),
+				 errhint("What has happened since then would stay: begin with a new simulated lifecycle, and SET lifecycle.clock.")));
+	begin_foreground("lifecycle.advance_clock()");
+	/* Refuses a time that the clock cannot show before anything is run. */
+	lc_clock_set(target);
+	if (!all_paused())
+		foreach(cell, owned_lifecycles(NULL))
+		{
+			if (!lc_lifecycle_get(lfirst(cell), false)->simulated)
+				continue;
+			lc_clock_set(start);
+			run_until(lfirst(cell), target, PG_INT64_MAX);
+		}
+	lc_clock_set(target);
+	PG_RETURN_TIMESTAMPTZ(target);
+}
+
+Datum
+lifecycle_now(PG_FUNCTION_ARGS)
+{
+	char	   *name = lc_arg_required(fcinfo, 0, "lifecycle");
+
+	PG_RETURN_TIMESTAMPTZ(lc_now(lc_lifecycle_get(name, false)->simulated));
+}
+
+static JsonbValue *
+member(Jsonb *object, const char *name)
+{
+	JsonbValue *value = getKeyJsonValueFromContainer(&object->root, name, strlen(name), NULL);
+
+	if (value == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_DATA_CORRUPTED),
+				 errmsg("a parked row lacks \"%s\"", name)));
+	return value;
+}
+
+static int64
+member_int(Jsonb *object, const char *name)
+{
+	JsonbValue *value = member(object, name);
+
+	return DatumGetInt64(DirectFunctionCall1(numeric_int8, NumericGetDatum(value->val.numeric)));
+}
+
+/* The due row that was written by the runner when it parked it. */
+static void
+read_parked(LcLifecycle *lc, Jsonb *parked, Datum subject, LcDue *due)
+{
+	memset(due, 0, sizeof(LcDue));
+	due->due_at = lc_now(lc->simulated);
+	due->subject = subject;
+	due->enrollment = member_int(parked, "enrollment_id");
+	due->entered_at = member_int(parked, "entered_at");
+	due->program = member_int(parked, "program");
+	due->step = member_int(parked, "step");
+	due->kind = member(parked, "kind")->val.string.val[0];
+	due->shadow = member(parked, "shadow")->val.boolean;
+}
+
+/*
+ * The enrollments are locked first, and looked at then: an exit at the same time either has ended the enrollment by then, and nothing is put back, or
+ * finds what is put back.
+ */
+Datum
+lifecycle_retry(PG_FUNCTION_ARGS)
+{
+	LcLifecycle *lc = lc_lifecycle_get(lc_arg_required(fcinfo, 0, "lifecycle"), false);
+	Oid			types[] = {INT8OID, TEXTOID, NAMEOID};
+	Datum		values[3] = {PG_GETARG_DATUM(1), PG_GETARG_DATUM(2), (Datum) 0};
+	char		nulls[4] = {PG_ARGISNULL(1) ? 'n' : ' ', PG_ARGISNULL(2) ? 'n' : ' ', ' ', '\0'};
+	NameData	name;
+	LcIdentity	identity;
+	StringInfoData sql;
+	LcDue	   *due;
+	int			n = 0;
+
+	PreventCommandIfReadOnly("lifecycle.retry()");
+	lc_check_definer(lc);
+	namestrcpy(&name, lc->name);
+	values[2] = NameGetDatum(&name);
+	initStringInfo(&sql);
+	appendStringInfo(&sql, "WITH parked AS MATERIALIZED (SELECT f.subject_id, f.id, f.enrollment_id FROM %s AS f WHERE f.parked "
+					 "AND ($1 IS NULL OR f.id = $1) AND ($2 IS NULL OR EXISTS (SELECT FROM lifecycle.workflow_versions v "
+					 "WHERE v.lifecycle = $3 AND v.workflow = $2 AND v.id = f.version_id)) FOR NO KEY UPDATE), "
+					 "live AS MATERIALIZED (SELECT e.subject_id, e.id FROM parked p, %s AS e "
+					 "WHERE e.subject_id = p.subject_id AND e.id = p.enrollment_id AND e.ended_at IS NULL FOR NO KEY UPDATE OF e) "
+					 "UPDATE %s AS f SET parked = false, due = NULL FROM %s AS old, parked p LEFT JOIN live l "
+					 "ON l.subject_id = p.subject_id AND l.id = p.enrollment_id "
+					 "WHERE f.subject_id = p.subject_id AND f.id = p.id AND old.subject_id = f.subject_id AND old.id = f.id "
+					 "RETURNING f.subject_id, CASE WHEN p.enrollment_id IS NULL OR l.id IS NOT NULL THEN old.due END",
+					 lc->table_sql[LC_FAILURES], lc->table_sql[LC_ENROLLMENTS], lc->table_sql[LC_FAILURES], lc->table_sql[LC_FAILURES]);
+	SPI_connect();
+	lc_identity_owner(lc, true, &identity);
+	lc_run_args(sql.data, 3, types, values, nulls);
+	due = palloc(sizeof(LcDue) * Max(SPI_processed, 1));
+	for (uint64 i = 0; i < SPI_processed; i++)
+	{
+		bool		isnull;
+		Datum		subject = SPI_getbinval(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, 1, &isnull);
+		Datum		parked = SPI_getbinval(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, 2, &isnull);
+
+		if (isnull)
+			continue;
+		read_parked(lc, DatumGetJsonbP(parked), subject, &due[n++]);
+	}
+	lc_due_insert(lc, due, n);
+	lc_identity_restore(&identity);
+	SPI_finish();
+	PG_RETURN_INT64(n);
+}

@@ -1,0 +1,413 @@
+/*
+ * runner.c: one batch of what is due: claim, run, write, and what to do with rows that fail.
+ *
+ * Rows are claimed in the transaction, everything else is done in a subtransaction. When that fails it is rolled back and done again in two halves,
+ * until the one row that fails is alone; its error is recorded and it is put off, or parked when it has failed too often; the rest go on. Deferred
+ * constraints are checked before the subtransaction ends: one that failed at the commit would take the whole batch with it, again and again.
+ *
+ * Cancel, shutdown and what is no row's fault (a full disk) are raised. A deadlock or a serialization failure is no row's fault either: the row goes back
+ * as it was.
+ *
+ * Locks: the runner never waits for a row lock of a subject, an enrollment or a due row; others wait for it. What steps run (run_sql, triggers of the
+ * user) may wait; the worker's low deadlock_timeout makes it, and not the application, the one that gives way.
+ */
+#include "postgres.h"
+
+#include "access/xact.h"
+#include "capture/capture.h"
+#include "catalog/bulk.h"
+#include "catalog/dependency.h"
+#include "catalog/owner.h"
+#include "catalog/pg_type.h"
+#include "clock.h"
+#include "commands/trigger.h"
+#include "common/pg_prng.h"
+#include "engine/run.h"
+#include "guc.h"
+#include "miscadmin.h"
+#include "utils/builtins.h"
+#include "utils/json.h"
+#include "utils/jsonb.h"
+#include "utils/lsyscache.h"
+#include "utils/memutils.h"
+#include "utils/resowner.h"
+#include "utils/snapmgr.h"
+#include "utils/timestamp.h"
+
+#define BACKOFF_FIRST	(30 * USECS_PER_SEC)
+#define BACKOFF_CAP		(6 * USECS_PER_HOUR)
+
+#define FAILURE_NATTS 13
+
+/* A row that has failed alone. */
+typedef struct Failure
+{
+	int			run;
+	LcStepPlan *step;			/* that was being run; NULL: none */
+	int			sqlstate;
+	const char *message;
+} Failure;
+
+typedef struct Runner
+{
+	LcRunBatch	batch;
+	int			nfailures;
+	Failure    *failures;
+	int			back;			/* rows that went back */
+	TimestampTz earliest_back;
+} Runner;
+
+/* Is the error one of the surroundings, that no row is to blame for? */
+static bool
+must_raise(const ErrorData *error)
+{
+	return error->sqlerrcode == ERRCODE_QUERY_CANCELED || error->sqlerrcode == ERRCODE_ADMIN_SHUTDOWN ||
+		error->sqlerrcode == ERRCODE_CRASH_SHUTDOWN || error->sqlerrcode == ERRCODE_DISK_FULL || error->sqlerrcode == ERRCODE_IO_ERROR ||
+		error->sqlerrcode == ERRCODE_READ_ONLY_SQL_TRANSACTION;
+}
+
+static bool
+is_transient(const ErrorData *error)
+{
+	return error->sqlerrcode == ERRCODE_T_R_DEADLOCK_DETECTED || error->sqlerrcode == ERRCODE_T_R_SERIALIZATION_FAILURE;
+}
+
+static void
+set_constraints_immediate(void)
+{
+	ConstraintsSetStmt *statement = makeNode(ConstraintsSetStmt);
+
+	statement->constraints = NIL;
+	statement->deferred = false;
+	AfterTriggerSetState(statement);
+}
+
+static void
+start_attempt(LcRunBatch *batch, int first, int last)
+{
+	batch->work = AllocSetContextCreate(batch->context, "lifecycle attempt", ALLOCSET_DEFAULT_SIZES);
+	batch->first = first;
+	batch->last = last;
+	batch->current = NULL;
+	batch->activity = NULL;
+	batch->nactivity = batch->max_activity = 0;
+	batch->messages = NULL;
+	batch->nmessages = batch->max_messages = 0;
+	batch->constants = NULL;
+}
+
+/* Runs some rows in a subtransaction. Returns the error that rolled it back, or NULL. */
+static ErrorData *
+attempt(Runner *runner, int first, int last)
+{
+	LcRunBatch *batch = &runner->batch;
+	MemoryContext old = CurrentMemoryContext;
+	ResourceOwner owner = CurrentResourceOwner;
+	ErrorData  *volatile error = NULL;
+
+	start_attempt(batch, first, last);
+	BeginInternalSubTransaction(NULL);
+	MemoryContextSwitchTo(batch->work);
+	PG_TRY();
+	{
+		SPI_connect();
+		MemoryContextSwitchTo(batch->work);
+		lc_run_steps(batch);
+		lc_write_outputs(batch);
+		set_constraints_immediate();
+		SPI_finish();
+		ReleaseCurrentSubTransaction();
+	}
+	PG_CATCH();
+	{
+		MemoryContextSwitchTo(batch->context);
+		error = CopyErrorData();
+		FlushErrorState();
+		RollbackAndReleaseCurrentSubTransaction();
+	}
+	PG_END_TRY();
+	MemoryContextSwitchTo(old);
+	CurrentResourceOwner = owner;
+
+	if (error == NULL)
+		for (int i = first; i < last; i++)
+			if (batch->runs[i].state == LC_RUN_BACK)
+			{
+				runner->back++;
+				runner->earliest_back = Min(runner->earliest_back, batch->runs[i].due.due_at);
+			}
+	MemoryContextDelete(batch->work);
+	batch->work = NULL;
+	return error;
+}
+
+static void
+run_rows(Runner *runner, int first, int last)
+{
+	ErrorData  *error = attempt(runner, first, last);
+	int			middle = first + (last - first) / 2;
+
+	if (error == NULL)
+		return;
+	if (must_raise(error))
+		ReThrowError(error);
+	if (last - first > 1)
+	{
+		FreeErrorData(error);
+		run_rows(runner, first, middle);
+		run_rows(runner, middle, last);
+		return;
+	}
+	if (is_transient(error))
+	{
+		LcDue		due = runner->batch.runs[first].due;
+
+		if (!runner->batch.lc->simulated)
+			due.due_at = runner->batch.now + LC_RETRY_LOCKED;
+		lc_due_insert(runner->batch.lc, &due, 1);
+		runner->back++;
+		runner->earliest_back = Min(runner->earliest_back, due.due_at);
+		return;
+	}
+	if (runner->failures == NULL)
+		runner->failures = palloc(sizeof(Failure) * runner->batch.n);
+	runner->failures[runner->nfailures].run = first;
+	runner->failures[runner->nfailures].step = runner->batch.current;
+	runner->failures[runner->nfailures].sqlstate = error->sqlerrcode;
+	runner->failures[runner->nfailures++].message = error->message;
+}
+
+/* How long a row that has failed so many times is put off: 30 s · 2^n, at most 6 h, ± 25 % that rows which failed together part. */
+static int64
+backoff(LcLifecycle *lc, int attempts)
+{
+	int64		wait = attempts > 10 ? BACKOFF_CAP : Min(BACKOFF_FIRST << (attempts - 1), BACKOFF_CAP);
+
+	if (!lc->simulated)
+		wait += (int64) (wait * (pg_prng_double(&pg_global_prng_state) - 0.5) / 2);
+	return wait;
+}
+
+/* A due row as jsonb, for lifecycle.retry. */
+static Datum
+due_as_jsonb(LcLifecycle *lc, const LcDue *due)
+{
+	StringInfoData text;
+	Oid			output;
+	bool		is_varlena;
+
+	getTypeOutputInfo(lc->key_type, &output, &is_varlena);
+	initStringInfo(&text);
+	appendStringInfoString(&text, "{\"subject_id\": ");
+	escape_json(&text, OidOutputFunctionCall(output, due->subject));
+	appendStringInfo(&text, ", \"enrollment_id\": " INT64_FORMAT ", \"entered_at\": " INT64_FORMAT ", \"program\": %d, \"step\": %d, "
+					 "\"kind\": \"%c\", \"shadow\": %s}",
+					 due->enrollment, due->entered_at, due->program, due->step, due->kind, due->shadow ? "true" : "false");
+	return DirectFunctionCall1(jsonb_in, CStringGetDatum(text.data));
+}
+
+static const char *
+failure_name(LcLifecycle *lc, const LcRun *run, LcStepPlan *step)
+{
+	LcRule	   *rule;
+
+	if (run->due.kind != LC_DUE_RULE)
+	{
+		if (step == NULL && run->plan->found)
+			step = lc_step_plan(run->plan, run->due.step);
+		if (step == NULL)
+			return run->plan->found ? run->plan->workflow : "?";
+		return psprintf("%s: %s", run->plan->workflow, step->label);
+	}
+	rule = lc_rule_by_id(lc, run->due.program);
+	return rule ? rule->name : "?";
+}
+
+static void
+write_failure(LcRunBatch *batch, LcBulk *bulk, const Failure *failure, int64 id, int attempts, bool parked)
+{
+	LcRun	   *run = &batch->runs[failure->run];
+	LcStepPlan *step = failure->step;
+	bool		rule = run->due.kind == LC_DUE_RULE;
+	Datum		values[FAILURE_NATTS];
+	bool		nulls[FAILURE_NATTS] = {false};
+
+	values[0] = Int64GetDatum(id);
+	values[1] = run->due.subject;
+	values[2] = CStringGetTextDatum(rule ? "timer" : "step");
+	values[3] = CStringGetTextDatum(failure_name(batch->lc, run, step));
+	values[4] = Int64GetDatum(run->due.enrollment);
+	nulls[4] = run->due.enrollment == 0;
+	values[5] = Int32GetDatum(run->due.program);
+	nulls[5] = rule;
+	values[6] = Int32GetDatum(step ? step->number : run->due.step);
+	nulls[6] = rule;
+	values[7] = Int32GetDatum(attempts);
+	values[8] = TimestampTzGetDatum(run->at);
+	values[9] = BoolGetDatum(parked);
+	values[10] = CStringGetTextDatum(unpack_sql_state(failure->sqlstate));
+	values[11] = CStringGetTextDatum(failure->message);
+	nulls[12] = !parked;
+	values[12] = parked ? due_as_jsonb(batch->lc, &run->due) : (Datum) 0;
+	lc_bulk_add(bulk, values, nulls);
+}
+
+/* Records failures; puts the rows off, or parks them. */
+static void
+record_failures(Runner *runner)
+{
+	LcRunBatch *batch = &runner->batch;
+	LcDue	   *again;
+	int64	   *ids;
+	LcBulk	   *bulk;
+	int			n = 0;
+
+	if (runner->nfailures == 0)
+		return;
+	again = palloc(sizeof(LcDue) * runner->nfailures);
+	ids = palloc(sizeof(int64) * runner->nfailures);
+	lc_sequence_next(batch->state->failure_sequence, runner->nfailures, ids);
+	bulk = lc_bulk_begin(batch->lc->tables[LC_FAILURES], FAILURE_NATTS);
+	for (int i = 0; i < runner->nfailures; i++)
+	{
+		LcRun	   *run = &batch->runs[runner->failures[i].run];
+		int			attempts = run->due.attempts + (batch->counted ? 0 : 1);
+		bool		parked = attempts >= lc_guc_max_attempts || (run->plan != NULL && !run->plan->found);
+
+		write_failure(batch, bulk, &runner->failures[i], ids[i], attempts, parked);
+		if (parked)
+			continue;
+		again[n] = run->due;
+		again[n].attempts = attempts;
+		again[n++].due_at = run->at + backoff(batch->lc, attempts);
+	}
+	lc_bulk_end(bulk);
+	lc_due_insert(batch->lc, again, n);
+}
+
+static void
+begin_batch(LcRunBatch *batch, LcLifecycle *lc)
+{
+	memset(batch, 0, sizeof(LcRunBatch));
+	batch->lc = lc;
+	batch->state = lc_engine_state(lc);
+	batch->now = lc_now(lc->simulated);
+	batch->context = AllocSetContextCreate(CurrentMemoryContext, "lifecycle batch", ALLOCSET_DEFAULT_SIZES);
+	if (!OidIsValid(batch->state->failure_sequence))
+		batch->state->failure_sequence = linitial_oid(getOwnedSequences(lc->tables[LC_FAILURES]));
+}
+
+/* The clock of a simulation that is being advanced goes along with the rows that are run. */
+static void
+follow_rows(LcRunBatch *batch)
+{
+	TimestampTz latest = DT_NOBEGIN;
+
+	for (int i = 0; i < batch->n; i++)
+		latest = Max(latest, batch->runs[i].at);
+	if (latest > lc_now(true))
+		lc_clock_set(latest);
+}
+
+int
+lc_run_rows(LcLifecycle *lc, LcQueueScan *scan, int limit, TimestampTz until)
+{
+	Runner		runner = {.earliest_back = DT_NOEND};
+	LcRunBatch *batch = &runner.batch;
+	MemoryContext old;
+	LcIdentity	identity;
+	int			done;
+
+	if (lc->paused)
+	{
+		scan->next_due = DT_NOEND;
+		return 0;
+	}
+	begin_batch(batch, lc);
+	if (until != DT_NOEND)
+		batch->now = until;
+	batch->counted = scan->marked != 0;
+	old = MemoryContextSwitchTo(batch->context);
+	PushActiveSnapshot(GetTransactionSnapshot());
+	SPI_connect();
+	MemoryContextSwitchTo(batch->context);
+	lc_claim_runs(batch, scan, batch->counted ? 1 : limit);
+	scan->marked = 0;
+	if (until != DT_NOEND)
+		follow_rows(batch);
+	lc_identity_owner(lc, true, &identity);
+	if (batch->n > 0)
+		run_rows(&runner, 0, batch->n);
+	record_failures(&runner);
+	lc_identity_restore(&identity);
+	SPI_finish();
+	PopActiveSnapshot();
+	MemoryContextSwitchTo(old);
+
+	done = batch->n - runner.back;
+	if (runner.back > 0)
+	{
+		lc_scan_lower(scan, runner.earliest_back);
+		scan->next_due = Min(scan->next_due, batch->now + LC_RETRY_LOCKED);
+	}
+	MemoryContextDelete(batch->context);
+	return done;
+}
+
+int
+lc_run_batch(LcLifecycle *lc, LcQueueScan *scan)
+{
+	return lc_run_rows(lc, scan, lc_guc_batch_size, DT_NOEND);
+}
+
+bool
+lc_mark_attempt(LcLifecycle *lc, LcQueueScan *scan)
+{
+	Runner		runner = {.earliest_back = DT_NOEND};
+	LcRunBatch *batch = &runner.batch;
+	MemoryContext old;
+	LcIdentity	identity;
+	bool		found = false;
+
+	scan->marked = 0;
+	if (lc->paused)
+		return false;
+	begin_batch(batch, lc);
+	old = MemoryContextSwitchTo(batch->context);
+	PushActiveSnapshot(GetTransactionSnapshot());
+	SPI_connect();
+	MemoryContextSwitchTo(batch->context);
+	lc_identity_owner(lc, true, &identity);
+	while (!found)
+	{
+		LcDue	   *due;
+
+		lc_claim_runs(batch, scan, 1);
+		if (batch->n == 0)
+			break;
+		due = &batch->runs[0].due;
+		found = due->attempts < lc_guc_max_attempts;
+		if (found)
+		{
+			due->attempts++;
+			lc_due_insert(lc, due, 1);
+			lc_scan_lower(scan, due->due_at);
+			scan->marked = lc_due_hash(lc, due);
+		}
+		else
+		{
+			Failure		failure = {0, NULL, ERRCODE_CRASH_SHUTDOWN, "the server crashed while running it"};
+
+			batch->counted = true;
+			runner.failures = &failure;
+			runner.nfailures = 1;
+			record_failures(&runner);
+		}
+	}
+	lc_identity_restore(&identity);
+	SPI_finish();
+	PopActiveSnapshot();
+	MemoryContextSwitchTo(old);
+	MemoryContextDelete(batch->context);
+	return found;
+}
