@@ -91,7 +91,7 @@ EXTRA_CLEAN = src/sql/$(EXTENSION)--$(EXTVERSION).sql
 PG_CPPFLAGS = -I$(srcdir)/src
 PG_CFLAGS = -Wall -Wextra -Wno-unused-parameter -Wno-missing-field-initializers -Wno-sign-compare $(WERROR)
 
-REGRESS = install define template workflow
+REGRESS = install define template workflow reading
 
 # Against a running server, as PGXS does it: pg_regress, then every isolation spec, and with TAP_TESTS=1 (not as root) the TAP tests.
 ISOLATION := $(sort $(notdir $(basename $(wildcard test/specs/*.spec))))

@@ -1,7 +1,14 @@
--- Reading a lifecycle: views, funnel, explain, verify, status. The state is written by hand, with capture off, so that each number is known.
-CREATE EXTENSION lifecycle;
+-- Reading a lifecycle: views, funnel, explain, verify, status. The state is written by hand, with capture off, so that each number is
+-- known, and in a time to come, so that no scheduler finds anything due.
+SET client_min_messages = warning;
+CREATE EXTENSION IF NOT EXISTS lifecycle;
+RESET client_min_messages;
+CREATE SCHEMA reading;
+SET search_path = reading, public;
 SET TimeZone = 'UTC';
-SET lifecycle.clock = '2026-03-10 00:00+00';
+SET DateStyle = 'ISO';
+SET IntervalStyle = 'postgres';
+SET lifecycle.clock = '2100-03-10 00:00+00';
 SET lifecycle.capture = off;
 
 CREATE TABLE customers (id bigint PRIMARY KEY, email text);
@@ -29,45 +36,45 @@ SELECT id AS rule FROM lifecycle.transition_rules WHERE name = 'falls asleep' \g
 
 -- Five customers. 1 waits in onboarding, 2 has gone through it, 3 is new, 4 was moved by hand, the onboarding of 5 failed.
 INSERT INTO customers SELECT g, 'c' || g || '@example.com' FROM generate_series(1, 5) g;
-INSERT INTO events VALUES (1, 1, 'newsletter_signup', '2026-03-02'), (2, 1, 'purchase', '2026-03-09'), (3, 1, 'purchase', '2026-03-09 12:00');
+INSERT INTO events VALUES (1, 1, 'newsletter_signup', '2100-03-02'), (2, 1, 'purchase', '2100-03-09'), (3, 1, 'purchase', '2100-03-09 12:00');
 DELETE FROM customer.subjects;
 DELETE FROM customer.transitions;
 INSERT INTO customer.subjects (subject_id, stage, seq, since)
-VALUES (1, 'conversion', 3, '2026-03-09'), (2, 'conversion', 1, '2026-03-01'), (3, 'awareness', 1, '2026-02-01'),
-       (4, 'consideration', 2, '2026-03-04'), (5, 'inactive', 3, '2026-03-01');
+VALUES (1, 'conversion', 3, '2100-03-09'), (2, 'conversion', 1, '2100-03-01'), (3, 'awareness', 1, '2100-02-01'),
+       (4, 'consideration', 2, '2100-03-04'), (5, 'inactive', 3, '2100-03-01');
 INSERT INTO customer.transitions (subject_id, seq, from_stage, to_stage, at, since, event_at, cause, rule, event_source, event_name, event_id, actor, reason)
-VALUES (1, 1, NULL, 'awareness', '2026-03-01', NULL, NULL, 'entry', NULL, NULL, NULL, NULL, NULL, NULL),
-       (1, 2, 'awareness', 'consideration', '2026-03-02', '2026-03-01', '2026-03-02', 'rule', 'signs up', 'events', 'newsletter_signup', '1', NULL, NULL),
-       (1, 3, 'consideration', 'conversion', '2026-03-09', '2026-03-02', '2026-03-08', 'rule', 'buys', 'events', 'purchase', '2', NULL, NULL),
-       (2, 1, NULL, 'conversion', '2026-03-01', NULL, NULL, 'entry', NULL, NULL, NULL, NULL, NULL, NULL),
-       (3, 1, NULL, 'awareness', '2026-02-01', NULL, NULL, 'entry', NULL, NULL, NULL, NULL, NULL, NULL),
-       (4, 1, NULL, 'awareness', '2026-03-03', NULL, NULL, 'entry', NULL, NULL, NULL, NULL, NULL, NULL),
-       (4, 2, 'awareness', 'consideration', '2026-03-04', '2026-03-03', NULL, 'manual', NULL, NULL, NULL, NULL, 'alice', 'phone call'),
-       (5, 1, NULL, 'conversion', '2025-12-01', NULL, NULL, 'entry', NULL, NULL, NULL, NULL, NULL, NULL),
-       (5, 2, 'conversion', 'retention', '2025-12-03', '2025-12-01', NULL, 'workflow', 'onboarding', NULL, NULL, NULL, NULL, NULL),
-       (5, 3, 'retention', 'inactive', '2026-03-01', '2025-12-03', NULL, 'timer', 'falls asleep', NULL, NULL, NULL, NULL, NULL);
+VALUES (1, 1, NULL, 'awareness', '2100-03-01', NULL, NULL, 'entry', NULL, NULL, NULL, NULL, NULL, NULL),
+       (1, 2, 'awareness', 'consideration', '2100-03-02', '2100-03-01', '2100-03-02', 'rule', 'signs up', 'events', 'newsletter_signup', '1', NULL, NULL),
+       (1, 3, 'consideration', 'conversion', '2100-03-09', '2100-03-02', '2100-03-08', 'rule', 'buys', 'events', 'purchase', '2', NULL, NULL),
+       (2, 1, NULL, 'conversion', '2100-03-01', NULL, NULL, 'entry', NULL, NULL, NULL, NULL, NULL, NULL),
+       (3, 1, NULL, 'awareness', '2100-02-01', NULL, NULL, 'entry', NULL, NULL, NULL, NULL, NULL, NULL),
+       (4, 1, NULL, 'awareness', '2100-03-03', NULL, NULL, 'entry', NULL, NULL, NULL, NULL, NULL, NULL),
+       (4, 2, 'awareness', 'consideration', '2100-03-04', '2100-03-03', NULL, 'manual', NULL, NULL, NULL, NULL, 'alice', 'phone call'),
+       (5, 1, NULL, 'conversion', '2099-12-01', NULL, NULL, 'entry', NULL, NULL, NULL, NULL, NULL, NULL),
+       (5, 2, 'conversion', 'retention', '2099-12-03', '2099-12-01', NULL, 'workflow', 'onboarding', NULL, NULL, NULL, NULL, NULL),
+       (5, 3, 'retention', 'inactive', '2100-03-01', '2099-12-03', NULL, 'timer', 'falls asleep', NULL, NULL, NULL, NULL, NULL);
 INSERT INTO customer.enrollments (id, subject_id, version, version_id, workflow, entered_at, ended_at, converted_at, exit_reason)
 OVERRIDING SYSTEM VALUE
-VALUES (1, 1, 1, :version, 'onboarding', '2026-03-09', NULL, NULL, NULL),
-       (2, 2, 1, :version, 'onboarding', '2026-03-01', '2026-03-03', '2026-03-02', 'completed'),
-       (3, 4, 1, :version, 'onboarding', '2026-03-05', '2026-03-05 01:00', '2026-03-05 01:00', 'goal'),
-       (4, 5, 1, :version, 'onboarding', '2025-12-01', NULL, NULL, NULL);
+VALUES (1, 1, 1, :version, 'onboarding', '2100-03-09', NULL, NULL, NULL),
+       (2, 2, 1, :version, 'onboarding', '2100-03-01', '2100-03-03', '2100-03-02', 'completed'),
+       (3, 4, 1, :version, 'onboarding', '2100-03-05', '2100-03-05 01:00', '2100-03-05 01:00', 'goal'),
+       (4, 5, 1, :version, 'onboarding', '2099-12-01', NULL, NULL, NULL);
 INSERT INTO customer.activity (subject_id, enrollment_id, version_id, step, waited, at, outcome, detail)
-VALUES (1, 1, :version, 1, NULL, '2026-03-09', 'sent', NULL),
-       (2, 2, :version, 1, NULL, '2026-03-01', 'sent', NULL),
-       (2, 2, :version, 3, 2, '2026-03-03', 'no', NULL),
-       (2, 2, :version, 5, NULL, '2026-03-03', 'skipped', 'only_if is not true'),
-       (4, 3, :version, 1, NULL, '2026-03-05', 'sent', NULL);
+VALUES (1, 1, :version, 1, NULL, '2100-03-09', 'sent', NULL),
+       (2, 2, :version, 1, NULL, '2100-03-01', 'sent', NULL),
+       (2, 2, :version, 3, 2, '2100-03-03', 'no', NULL),
+       (2, 2, :version, 5, NULL, '2100-03-03', 'skipped', 'only_if is not true'),
+       (4, 3, :version, 1, NULL, '2100-03-05', 'sent', NULL);
 INSERT INTO customer.messages (id, subject_id, enrollment_id, version, step, workflow, template, channel, address, subject_line, status, reason,
                                idempotency_key, created_at, sent_at)
 OVERRIDING SYSTEM VALUE
-VALUES (1, 1, 1, 1, 1, 'onboarding', 'welcome', 'email', 'c1@example.com', 'Welcome', 'queued', NULL, '1', '2026-03-09', NULL),
-       (2, 2, 2, 1, 1, 'onboarding', 'welcome', 'email', 'c2@example.com', 'Welcome', 'sent', NULL, '2', '2026-03-01', '2026-03-01 00:01'),
-       (3, 4, 3, 1, 1, 'onboarding', 'welcome', 'email', NULL, NULL, 'suppressed', 'no address', '3', '2026-03-05', NULL);
+VALUES (1, 1, 1, 1, 1, 'onboarding', 'welcome', 'email', 'c1@example.com', 'Welcome', 'queued', NULL, '1', '2100-03-09', NULL),
+       (2, 2, 2, 1, 1, 'onboarding', 'welcome', 'email', 'c2@example.com', 'Welcome', 'sent', NULL, '2', '2100-03-01', '2100-03-01 00:01'),
+       (3, 4, 3, 1, 1, 'onboarding', 'welcome', 'email', NULL, NULL, 'suppressed', 'no address', '3', '2100-03-05', NULL);
 INSERT INTO customer._due (due_at, subject_id, enrollment_id, entered_at, program, step, kind)
-VALUES ('2026-03-11', 1, 1, '2026-03-09', :version, 2, 'w'), ('2026-06-07', 1, NULL, '2026-03-09', :rule, 0, 'r');
+VALUES ('2100-03-11', 1, 1, '2100-03-09', :version, 2, 'w'), ('2100-06-07', 1, NULL, '2100-03-09', :rule, 0, 'r');
 INSERT INTO customer.failures (subject_id, kind, name, enrollment_id, version_id, step, attempts, at, parked, sqlstate, message)
-VALUES (5, 'step', 'onboarding: welcome', 4, :version, 1, 5, '2025-12-01 02:00', true, '22012', 'division by zero');
+VALUES (5, 'step', 'onboarding: welcome', 4, :version, 1, 5, '2099-12-01 02:00', true, '22012', 'division by zero');
 
 SELECT * FROM lifecycle.verify('customer');
 
@@ -97,9 +104,9 @@ SELECT * FROM lifecycle.explain('customer', 6);
 SELECT * FROM lifecycle.explain('customer', 7);
 SELECT * FROM lifecycle.explain('customer', 'x');
 SELECT * FROM lifecycle.explain('customer', NULL::text);
+SELECT * FROM lifecycle.explain('customers', 1);
 \set VERBOSITY default
 \set SHOW_CONTEXT never
-SELECT * FROM lifecycle.explain('customers', 1);
 DELETE FROM customers WHERE id = 6;
 
 -- Funnel: the stages in their order, as an array or as a literal
@@ -110,12 +117,12 @@ SELECT step, stage, subjects, conversion, step_conversion FROM lifecycle.funnel(
 SELECT step, stage, subjects FROM lifecycle.funnel('customer', '{awareness,consideration,conversion}', within => '8 days');
 SELECT step, stage, subjects FROM lifecycle.funnel('customer', '{awareness,consideration,conversion}', within => '7 days 23:59:59');
 -- since and until bound the beginning of attempts, not their end
-SELECT step, stage, subjects FROM lifecycle.funnel('customer', '{awareness,consideration}', since => '2026-03-01', until => '2026-03-03');
+SELECT step, stage, subjects FROM lifecycle.funnel('customer', '{awareness,consideration}', since => '2100-03-01', until => '2100-03-03');
 -- a stage entered again: the attempt that began last counts for the window, and one entry is one step
 CREATE TABLE visits (id text PRIMARY KEY);
 SELECT lifecycle.define_lifecycle('visit', on_table => 'visits', stages => '{a,b,c}');
 INSERT INTO visit.transitions (subject_id, seq, from_stage, to_stage, at, cause)
-SELECT subject, row_number() OVER (PARTITION BY subject ORDER BY day, place), NULL, stage::visit.stage, '2026-01-01'::timestamptz + day * interval '1 day', 'manual'
+SELECT subject, row_number() OVER (PARTITION BY subject ORDER BY day, place), NULL, stage::visit.stage, '2100-01-01'::timestamptz + day * interval '1 day', 'manual'
   FROM (VALUES ('again', 0, 1, 'a'), ('again', 5, 1, 'b'), ('again', 10, 1, 'a'), ('again', 11, 1, 'b'), ('again', 12, 1, 'c'),
                ('tie', 0, 1, 'a'), ('tie', 0, 2, 'b'), ('tie', 0, 3, 'c'),
                ('backwards', 0, 1, 'c'), ('backwards', 1, 1, 'b'), ('backwards', 2, 1, 'a'),
@@ -124,12 +131,12 @@ SELECT * FROM lifecycle.funnel('visit', '{a,b,c}');
 SELECT step, stage, subjects, median_time FROM lifecycle.funnel('visit', '{a,b,c}', within => '3 days');
 SELECT step, stage, subjects FROM lifecycle.funnel('visit', '{a,c}', within => '12 days');
 SELECT step, stage, subjects FROM lifecycle.funnel('visit', '{a,a,a}');
-SELECT step, stage, subjects, conversion FROM lifecycle.funnel('visit', '{b}', since => '2027-01-01');
+SELECT step, stage, subjects, conversion FROM lifecycle.funnel('visit', '{b}', since => '2101-01-01');
 -- every chain of entries, counted the slow way, gives the same
 DELETE FROM visit.transitions;
 INSERT INTO visit.transitions (subject_id, seq, to_stage, at, cause)
 SELECT s, q, (enum_range(NULL::visit.stage))[1 + abs(hashint4(s * 100 + q)) % 3],
-       '2026-01-01'::timestamptz + floor(q * (s % 7) / 4.0) * interval '12 hours', 'manual'
+       '2100-01-01'::timestamptz + floor(q * (s % 7) / 4.0) * interval '12 hours', 'manual'
   FROM generate_series(1, 400) s, generate_series(1, 12) q;
 CREATE FUNCTION slow_funnel(stages text[], within interval, since timestamptz, until timestamptz) RETURNS TABLE (step integer, subjects bigint)
 LANGUAGE sql AS $$
@@ -147,7 +154,7 @@ $$;
 SELECT count(*) AS funnels, count(DISTINCT fast) AS different, count(*) FILTER (WHERE fast <> slow) AS wrong
   FROM (VALUES ('{a,b,c}'::text[]), ('{a,a,b}'), ('{c,b,a}'), ('{a,b,a,b}'), ('{c}')) AS stages (stages),
        (VALUES (NULL::interval), ('0'), ('12 hours'), ('1 day'), ('3 days')) AS within (within),
-       (VALUES (NULL::timestamptz, NULL::timestamptz), ('2026-01-02', '2026-01-04'), (NULL, '2026-01-03')) AS bounds (since, until),
+       (VALUES (NULL::timestamptz, NULL::timestamptz), ('2100-01-02', '2100-01-04'), (NULL, '2100-01-03')) AS bounds (since, until),
        LATERAL (SELECT array_agg(subjects ORDER BY step) FROM lifecycle.funnel('visit', stages, within, since, until)) AS fast (fast),
        LATERAL (SELECT array_agg(subjects ORDER BY step) FROM slow_funnel(stages, within, since, until)) AS slow (slow);
 DROP FUNCTION slow_funnel;
@@ -156,7 +163,9 @@ SELECT * FROM lifecycle.funnel('visit', '{}');
 SELECT * FROM lifecycle.funnel('visit', '{a,NULL}');
 SELECT * FROM lifecycle.funnel('visit', NULL);
 SELECT * FROM lifecycle.funnel('visit', '{a,b}', within => '-1 day');
+\set VERBOSITY terse
 SELECT * FROM lifecycle.funnel('nothing', '{a,b}');
+\set VERBOSITY default
 SET client_min_messages = warning;
 SELECT lifecycle.drop_lifecycle('visit');
 RESET client_min_messages;
@@ -171,17 +180,17 @@ ROLLBACK;
 BEGIN;
 DELETE FROM customer.subjects WHERE subject_id IN (3, 4);
 DELETE FROM customers WHERE id = 4;
-SELECT subject_id, invariant, detail FROM lifecycle.verify('customer') ORDER BY 1, 2;
+SELECT subject_id, invariant, detail FROM lifecycle.verify('customer') ORDER BY subject_id, invariant COLLATE "C";
 ROLLBACK;
 BEGIN;
 DELETE FROM customer.transitions WHERE subject_id = 1 AND seq = 2;
 UPDATE customer.transitions SET from_stage = 'retention' WHERE subject_id = 4 AND seq = 2;
-UPDATE customer.transitions SET at = '2025-12-04' WHERE subject_id = 5 AND seq = 2;
+UPDATE customer.transitions SET at = '2099-12-04' WHERE subject_id = 5 AND seq = 2;
 SELECT subject_id, invariant, detail FROM lifecycle.verify('customer') ORDER BY 1;
 ROLLBACK;
 BEGIN;
-UPDATE customer.transitions SET at = '2025-11-30' WHERE subject_id = 5 AND seq = 2;
-UPDATE customer.transitions SET since = '2025-11-30' WHERE subject_id = 5 AND seq = 3;
+UPDATE customer.transitions SET at = '2099-11-30' WHERE subject_id = 5 AND seq = 2;
+UPDATE customer.transitions SET since = '2099-11-30' WHERE subject_id = 5 AND seq = 3;
 SELECT subject_id, invariant, detail FROM lifecycle.verify('customer') ORDER BY 1;
 ROLLBACK;
 BEGIN;
@@ -195,9 +204,9 @@ SELECT indexrelid::regclass AS index FROM pg_index
  WHERE indrelid = 'customer.enrollments'::regclass AND indisunique AND indpred IS NOT NULL \gset
 DROP INDEX :index;
 INSERT INTO customer.enrollments (id, subject_id, version, version_id, workflow, entered_at) OVERRIDING SYSTEM VALUE
-VALUES (9, 1, 1, :version, 'onboarding', '2026-03-09');
+VALUES (9, 1, 1, :version, 'onboarding', '2100-03-09');
 INSERT INTO customer._due (due_at, subject_id, enrollment_id, entered_at, program, step, kind)
-VALUES ('2026-03-11', 1, 9, '2026-03-09', :version, 2, 'w');
+VALUES ('2100-03-11', 1, 9, '2100-03-09', :version, 2, 'w');
 SELECT subject_id, invariant, detail FROM lifecycle.verify('customer') ORDER BY 1;
 ROLLBACK;
 BEGIN;
@@ -208,13 +217,13 @@ ROLLBACK;
 BEGIN;
 INSERT INTO customer._due SELECT * FROM customer._due WHERE subject_id = 1;
 UPDATE customer.failures SET parked = false;
-SELECT subject_id, invariant, detail FROM lifecycle.verify('customer') ORDER BY 1, 2;
+SELECT subject_id, invariant, detail FROM lifecycle.verify('customer') ORDER BY subject_id, invariant COLLATE "C";
 ROLLBACK;
 BEGIN;
 INSERT INTO customer._due (due_at, subject_id, enrollment_id, entered_at, program, step, kind)
-VALUES ('2026-03-11', 2, 2, '2026-03-09', :version, 2, 'w');
+VALUES ('2100-03-11', 2, 2, '2100-03-09', :version, 2, 'w');
 UPDATE customer._due SET step = 77 WHERE subject_id = 1 AND kind = 'w';
-SELECT subject_id, invariant, detail FROM lifecycle.verify('customer') ORDER BY 1, 2;
+SELECT subject_id, invariant, detail FROM lifecycle.verify('customer') ORDER BY subject_id, invariant COLLATE "C";
 ROLLBACK;
 BEGIN;
 DELETE FROM customer.activity WHERE subject_id = 2 AND step = 1;
@@ -225,13 +234,14 @@ BEGIN;
 INSERT INTO lifecycle.stages (lifecycle, name, position) VALUES ('customer', 'nowhere', 99);
 DELETE FROM lifecycle.stages WHERE lifecycle = 'customer' AND name = 'retention';
 UPDATE lifecycle.transition_rules SET condition_function = 'gone' WHERE name = 'signs up';
-SELECT subject_id, invariant, detail FROM lifecycle.verify('customer') ORDER BY 2, 3;
+SELECT subject_id, invariant, detail FROM lifecycle.verify('customer') ORDER BY invariant COLLATE "C", detail COLLATE "C";
 ROLLBACK;
--- tables that nobody captures
+-- changes that nobody captures
 BEGIN;
 CREATE TABLE old_events () INHERITS (events);
 ALTER TABLE customers DISABLE TRIGGER USER;
-SELECT invariant, detail FROM lifecycle.verify('customer') ORDER BY 2;
+CREATE TABLE old_customers () INHERITS (customers);
+SELECT invariant, detail FROM lifecycle.verify('customer') ORDER BY detail COLLATE "C";
 ROLLBACK;
 BEGIN;
 DO $$ DECLARE t name; BEGIN
@@ -239,7 +249,7 @@ DO $$ DECLARE t name; BEGIN
         EXECUTE format('DROP TRIGGER %I ON events', t);
     END LOOP;
 END $$;
-SELECT invariant, detail FROM lifecycle.verify('customer') ORDER BY 2;
+SELECT invariant, detail FROM lifecycle.verify('customer') ORDER BY detail COLLATE "C";
 ROLLBACK;
 -- a partition is captured with its parent
 CREATE TABLE clicks (id bigint, customer_id bigint, at timestamptz) PARTITION BY RANGE (id);
@@ -261,18 +271,20 @@ SELECT * FROM lifecycle.verify('customer');
 ROLLBACK;
 BEGIN;
 ALTER TABLE customer.activity RENAME TO activity_1;
-SELECT lifecycle, invariant, detail FROM lifecycle.verify();
+SELECT invariant, detail FROM lifecycle.verify() WHERE lifecycle = 'customer';
 ROLLBACK;
+\set VERBOSITY terse
 SELECT * FROM lifecycle.verify('nobody');
+\set VERBOSITY default
 
 -- Status: the lines about the scheduler depend on whether the server has preloaded the extension
-SELECT lifecycle, what, value, detail FROM lifecycle.status() WHERE lifecycle IS NOT NULL;
+SELECT what, value, detail FROM lifecycle.status() WHERE lifecycle = 'customer';
 SELECT count(*) FROM lifecycle.status() WHERE lifecycle IS NULL AND what = 'scheduler' AND value <> '' AND detail <> '';
 BEGIN;
 UPDATE lifecycle.lifecycles SET paused = true, enrolls = false;
 UPDATE lifecycle.workflows SET paused = true;
-UPDATE customer._due SET due_at = '2026-03-09' WHERE kind = 'w';
-UPDATE customer.failures SET at = '2026-03-09 12:00';
+UPDATE customer._due SET due_at = '2100-03-09' WHERE kind = 'w';
+UPDATE customer.failures SET at = '2100-03-09 12:00';
 UPDATE customer.messages SET status = 'failed', reason = 'mailbox full' WHERE id = 2;
 SELECT what, value, detail FROM lifecycle.status() WHERE lifecycle = 'customer';
 ROLLBACK;
@@ -280,7 +292,7 @@ BEGIN;
 UPDATE lifecycle.lifecycles SET format = 0;
 SELECT what, value, detail FROM lifecycle.status() WHERE lifecycle = 'customer';
 ROLLBACK;
-SELECT lifecycle, rule, to_stage, trigger, hits, errors FROM lifecycle.rule_stats;
+SELECT rule, to_stage, trigger, hits, errors FROM lifecycle.rule_stats WHERE lifecycle = 'customer';
 
 -- Names
 CREATE SCHEMA "the ""shop"" %";
@@ -298,7 +310,7 @@ SELECT count(*) FROM :"schema".step_summary;
 SELECT count(*) FROM :"schema".waiting;
 SELECT * FROM lifecycle.funnel((SELECT name FROM lifecycle.lifecycles WHERE name LIKE 'a name%'), ARRAY['it''s new', 'a "b", %s']);
 SELECT what, detail FROM lifecycle.explain((SELECT name FROM lifecycle.lifecycles WHERE name LIKE 'a name%'), 'it''s %') WHERE what NOT LIKE 'now %';
-SELECT * FROM lifecycle.verify();
+SELECT * FROM lifecycle.verify() WHERE lifecycle LIKE 'a name%';
 
 -- Who may read: the owner, and who is granted it
 CREATE ROLE lifecycle_reader;
@@ -306,14 +318,14 @@ SET ROLE lifecycle_reader;
 SELECT count(*) FROM customer.stage_summary;
 SELECT count(*) FROM lifecycle.explain('customer', 1);
 RESET ROLE;
-GRANT USAGE ON SCHEMA customer TO lifecycle_reader;
+GRANT USAGE ON SCHEMA customer, reading TO lifecycle_reader;
 GRANT SELECT ON ALL TABLES IN SCHEMA customer TO lifecycle_reader;
 SET ROLE lifecycle_reader;
 SELECT count(*) FROM customer.stage_summary;
 SELECT count(*) FROM customer.waiting;
 SELECT count(*) FROM lifecycle.explain('customer', 1);
 SELECT count(*) FROM lifecycle.funnel('customer', '{awareness,conversion}');
-SELECT count(*) FROM lifecycle.status();
+SELECT count(*) FROM lifecycle.status() WHERE lifecycle = 'customer';
 SELECT count(*) FROM lifecycle.verify('customer');
 RESET ROLE;
 DROP OWNED BY lifecycle_reader;
@@ -321,7 +333,6 @@ DROP ROLE lifecycle_reader;
 
 SET client_min_messages = warning;
 SELECT lifecycle.drop_lifecycle('customer');
-SELECT lifecycle.drop_lifecycle((SELECT name FROM lifecycle.lifecycles));
-DROP EXTENSION lifecycle;
+SELECT lifecycle.drop_lifecycle(name) FROM lifecycle.lifecycles WHERE name LIKE 'a name%';
 DROP SCHEMA "the ""shop"" %" CASCADE;
-DROP TABLE customers, events, clicks, visits;
+DROP SCHEMA reading CASCADE;

@@ -66,7 +66,7 @@ CREATE FUNCTION lifecycle._step_words(kind text, arguments jsonb) RETURNS text
 COMMENT ON FUNCTION lifecycle._step_words(text, jsonb) IS 'Private: a step of a workflow in words.';
 
 CREATE FUNCTION lifecycle._rule_words(rule lifecycle.transition_rules) RETURNS text
-    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    LANGUAGE sql STABLE PARALLEL SAFE
     BEGIN ATOMIC
         SELECT concat_ws(', ',
                    CASE WHEN (rule).without_event IS NOT NULL

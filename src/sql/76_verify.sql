@@ -70,7 +70,7 @@ $query$),
      WHERE (ended_at IS NULL) <> (exit_reason IS NULL)
 $query$),
 ('a run follows a version that exists', $query$
-    SELECT e.subject_id::text, format('run %%s of workflow %%s follows version %%s (id %%s)', e.id, e.workflow, e.version, e.version_id)
+    SELECT e.subject_id::text, format('run %%s of workflow %%s follows version %%s', e.id, e.workflow, e.version)
       FROM %1$I.enrollments e
      WHERE NOT EXISTS (SELECT FROM lifecycle.workflow_versions v
                         WHERE v.id = e.version_id AND v.lifecycle = %2$L AND v.workflow = e.workflow AND v.version = e.version)
@@ -99,8 +99,10 @@ $query$),
                           AND e.version_id = d.program)
 $query$),
 ('what is due is a step of its workflow version', $query$
-    SELECT d.subject_id::text, format('step %%s of version id %%s is due at %%s for run %%s', d.step, d.program, d.due_at, d.enrollment_id)
+    SELECT d.subject_id::text,
+           format('step %%s of workflow %%s, version %%s, is due at %%s for run %%s', d.step, v.workflow, v.version, d.due_at, d.enrollment_id)
       FROM %1$I._due d
+           LEFT JOIN lifecycle.workflow_versions v ON v.id = d.program
      WHERE d.kind IN ('s', 'w')
        AND NOT EXISTS (SELECT FROM lifecycle.workflow_steps st WHERE st.version_id = d.program AND st.step = d.step)
 $query$),
@@ -160,40 +162,44 @@ $query$),
        AND NOT EXISTS (SELECT FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace
                         WHERE n.nspname = %1$L AND p.proname = used.function)
 $query$),
-('all tables are captured', $query$
-    WITH RECURSIVE roots AS (
-        SELECT on_table::oid AS relation FROM lifecycle.lifecycles WHERE name = %2$L
-        UNION
-        SELECT on_table FROM lifecycle.event_sources WHERE lifecycle = %2$L
-    ), tables AS (
-        SELECT r.relation AS root, r.relation FROM roots r
+('all changes are captured', $query$
+    WITH RECURSIVE wanted (root, relation, function, arguments, event, bit) AS (
+        SELECT l.on_table::oid, l.on_table::oid, '_capture_subject', ARRAY[l.name], e.event, e.bit
+          FROM lifecycle.lifecycles l, (VALUES ('INSERT', 4), ('DELETE', 8), ('UPDATE', 16), ('TRUNCATE', 32)) AS e (event, bit)
+         WHERE l.name = %2$L
         UNION ALL
-        SELECT t.root, i.inhrelid FROM tables t JOIN pg_inherits i ON i.inhparent = t.relation
-    ), triggers AS (  -- for inserts, with the lifecycle as the first argument
-        SELECT tg.tgrelid, tg.tgenabled, (tg.tgtype & 1) = 1 AS by_row
-          FROM pg_trigger tg
-               JOIN pg_proc p ON p.oid = tg.tgfoid
-               JOIN pg_namespace n ON n.oid = p.pronamespace
-         WHERE n.nspname = 'lifecycle' AND (tg.tgtype & 4) = 4
-           AND starts_with(encode(tg.tgargs, 'hex'), encode(convert_to(%2$L, getdatabaseencoding()), 'hex') || '00')
+        SELECT s.on_table, s.on_table, '_capture_event', ARRAY[s.lifecycle, s.name], e.event, e.bit
+          FROM lifecycle.event_sources s, (VALUES ('INSERT', 4, false), ('UPDATE', 16, true)) AS e (event, bit, becomes)
+         WHERE s.lifecycle = %2$L AND (s.becomes IS NOT NULL OR NOT e.becomes)
+        UNION ALL
+        SELECT w.root, i.inhrelid, w.function, w.arguments, w.event, w.bit
+          FROM wanted w JOIN pg_inherits i ON i.inhparent = w.relation
+         WHERE w.event = 'INSERT'
+    ), captured AS (
+        SELECT w.*,
+               count(t.oid) > 0 AS has_trigger,
+               coalesce(bool_or(t.tgenabled <> 'D'), false) AS enabled,
+               coalesce(bool_or(t.tgenabled IN ('A', 'R') AND (t.tgtype & 1) = 1), false) AS replicated
+          FROM wanted w
+               JOIN pg_proc p ON p.pronamespace = 'lifecycle'::regnamespace AND p.proname = w.function
+               LEFT JOIN pg_trigger t ON t.tgrelid = w.relation AND t.tgfoid = p.oid AND (t.tgtype & w.bit) <> 0
+                    AND starts_with(encode(t.tgargs, 'hex'),
+                                    (SELECT string_agg(encode(convert_to(a, getdatabaseencoding()), 'hex') || '00', '')
+                                       FROM unnest(w.arguments::text[]) AS a))
+         GROUP BY w.root, w.relation, w.function, w.arguments, w.event, w.bit
     )
     SELECT NULL,
-           format(CASE WHEN NOT EXISTS (SELECT FROM triggers tg WHERE tg.tgrelid = t.relation)
-                       THEN CASE WHEN t.relation <> t.root THEN 'rows inserted into %%s itself are not seen: it inherits from %%s and has no trigger'
-                                 ELSE 'table %%s has no trigger of the lifecycle' END
-                       WHEN NOT EXISTS (SELECT FROM triggers tg WHERE tg.tgrelid = t.relation AND tg.tgenabled <> 'D')
-                       THEN 'the triggers of table %%s are disabled'
-                       WHEN c.relispartition AND NOT EXISTS (SELECT FROM triggers tg WHERE tg.tgrelid = t.relation AND tg.by_row)
-                       THEN 'rows inserted through the parent of %%s are not seen: it has no row trigger'
-                       ELSE 'rows that a subscription replicates into %%s are not seen: it has no row trigger that is enabled always'
-                  END, t.relation::regclass, t.root::regclass)
-      FROM tables t
-           JOIN pg_class c ON c.oid = t.relation
-     WHERE c.relkind = 'r'
-       AND (NOT EXISTS (SELECT FROM triggers tg WHERE tg.tgrelid = t.relation AND tg.tgenabled <> 'D')
-            OR c.relispartition AND NOT EXISTS (SELECT FROM triggers tg WHERE tg.tgrelid = t.relation AND tg.by_row)
-            OR EXISTS (SELECT FROM pg_subscription_rel sr WHERE sr.srrelid = t.relation)
-               AND NOT EXISTS (SELECT FROM triggers tg WHERE tg.tgrelid = t.relation AND tg.by_row AND tg.tgenabled IN ('A', 'R')))
+           format(CASE WHEN NOT has_trigger AND relation <> root
+                       THEN '%%s into %%s itself is not seen: it inherits from %%s and has no trigger of its own'
+                       WHEN NOT has_trigger THEN '%%s on %%s is not seen: its trigger is missing'
+                       WHEN NOT enabled THEN '%%s on %%s is not seen: its trigger is disabled'
+                       ELSE '%%s by a subscription into %%s is not seen: it has no row trigger that is always enabled'
+                  END, event, relation::regclass, root::regclass)
+      FROM captured
+           JOIN pg_class c ON c.oid = relation
+     WHERE (c.relkind = 'r' OR relation = root)
+       AND (NOT enabled
+            OR NOT replicated AND event = 'INSERT' AND EXISTS (SELECT FROM pg_subscription_rel sr WHERE sr.srrelid = relation))
 $query$)
 $invariants$;
 COMMENT ON FUNCTION lifecycle._invariants() IS 'Private: what lifecycle.verify checks, in words, with the query that finds violations.';
