@@ -44,6 +44,7 @@ OBJS = \
 	src/engine/runner.o \
 	src/engine/send.o \
 	src/engine/steps.o \
+	src/engine/normal_form.o \
 	src/engine/vocabulary.o \
 	src/engine/workflow_state.o \
 	src/worker/installation.o \

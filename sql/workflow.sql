@@ -99,6 +99,20 @@ SELECT define_template('member', 'plain', body => 'Hello {{ event.name }}');
 SELECT workflow, keeps_event FROM lifecycle.workflow_versions WHERE lifecycle = 'member' AND workflow = 'no event';
 ROLLBACK;
 
+-- … by the row that begins a run of a live workflow; a draft does nothing
+BEGIN;
+INSERT INTO members (id, email) VALUES (7, 'ada@example.com');
+INSERT INTO payments VALUES (1, 7, now(), 250);
+SELECT workflow, shadow, context->'event'->>'amount' AS amount FROM member.enrollments;
+SELECT define_workflow('member', 'keeps 2', state => 'shadow', entry => on_event('payment', source => 'payments'), steps => branch('event.amount > 100', yes => send('email', 'plain')));
+SELECT archive_workflow('member', 'keeps');
+INSERT INTO members (id, email) VALUES (8, 'bob@example.com');
+INSERT INTO payments VALUES (2, 8, now(), 350);
+SELECT workflow, shadow, context->'event'->>'amount' AS amount, exit_reason FROM member.enrollments ORDER BY id;
+SELECT count(*) FROM member._due;
+SELECT * FROM verify('member');
+ROLLBACK;
+
 -- names: quotes, spaces, 63 bytes
 SELECT define_workflow('member', repeat('日', 21), steps => steps(
     send('email', 'it''s "odd" 日本', label => repeat('é', 31), only_if => 'member."odd ""name" = ''x'''),

@@ -340,9 +340,7 @@ event_context(LcBatch *batch, LcEvent *event)
 		nulls[columns->attnums[i] - 1] = event->row->nulls[i];
 	}
 	tuple = heap_form_tuple(desc, values, nulls);
-	row = HeapTupleHeaderGetDatum(tuple->t_data);
-	HeapTupleHeaderSetTypeId(tuple->t_data, desc->tdtypeid);
-	HeapTupleHeaderSetTypMod(tuple->t_data, desc->tdtypmod);
+	row = heap_copy_tuple_as_datum(tuple, desc);
 	fmgr_info(F_TO_JSONB, &to_jsonb);
 	fmgr_info_set_expr((Node *) makeFuncExpr(F_TO_JSONB, JSONBOID, list_make1(makeNullConst(rel->rd_rel->reltype, -1, InvalidOid)),
 											 InvalidOid, InvalidOid, COERCE_EXPLICIT_CALL), &to_jsonb);
