@@ -92,7 +92,11 @@ EXTRA_CLEAN = src/sql/$(EXTENSION)--$(EXTVERSION).sql
 PG_CPPFLAGS = -I$(srcdir)/src
 PG_CFLAGS = -Wall -Wextra -Wno-unused-parameter -Wno-missing-field-initializers -Wno-sign-compare $(WERROR)
 
-REGRESS = install define template workflow reading
+REGRESS = install define template workflow reading readme
+
+# The SQL of the README is a test. One transaction: no worker sees its rows before its own run_due().
+REGRESS_PREP = sql/readme.sql
+EXTRA_CLEAN += sql/readme.sql
 
 # Against a running server, as PGXS does it: pg_regress, then every isolation spec, and with TAP_TESTS=1 (not as root) the TAP tests.
 ISOLATION := $(sort $(notdir $(basename $(wildcard test/specs/*.spec))))
@@ -114,6 +118,9 @@ endif
 
 src/sql/$(EXTENSION)--$(EXTVERSION).sql: $(SQL_PARTS) Makefile
 	cat $(SQL_PARTS) > $@
+
+sql/readme.sql: README.md Makefile
+	{ echo 'BEGIN;'; echo 'DROP EXTENSION IF EXISTS lifecycle CASCADE;'; awk '/^```sql/ {f = 1; next} /^```/ {f = 0} f' README.md; echo 'ROLLBACK;'; } > $@
 
 # PG=15|17|18, ONLY=kinds, TESTS=names: see test/run.
 test:
