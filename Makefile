@@ -16,6 +16,7 @@ OBJS = \
 	src/capture/fold.o \
 	src/capture/match.o \
 	src/capture/move.o \
+	src/capture/replay.o \
 	src/capture/rows.o \
 	src/capture/subjects.o \
 	src/capture/timers.o \

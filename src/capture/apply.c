@@ -395,7 +395,7 @@ insert_runs(LcBatch *batch)
 			old = MemoryContextSwitchTo(row);
 			memset(nulls, true, sizeof(nulls));
 			run->id = ids[at++];
-			if (run->version->first_step < 0 && !run->ended)
+			if (run->version->first_step <= 0 && !run->ended)
 			{
 				run->ended = true;
 				run->ended_at = run->entered_at;

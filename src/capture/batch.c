@@ -245,20 +245,12 @@ report_statistics(LcBatch *batch)
 		lc_stats_count(lc->name, "unknown time zones", batch->bad_zones);
 }
 
+/* Folds and applies; the subjects are locked, the caller is connected to SPI and in the batch's context. */
 void
-lc_batch_run(LcBatch *batch)
+lc_batch_finish(LcBatch *batch)
 {
 	bool		pending;
-	MemoryContext old = CurrentMemoryContext;
 
-	if (batch->nsubjects == 0)
-		return;
-	if (SPI_connect() != SPI_OK_CONNECT)
-		elog(ERROR, "could not connect to SPI");
-	MemoryContextSwitchTo(batch->context);
-	if (batch->lc->nrules > 0)
-		batch->tallies = palloc0(batch->lc->nrules * sizeof(LcTally));
-	lc_subjects_lock(batch);
 	for (;;)
 	{
 		pending = false;
@@ -272,9 +264,33 @@ lc_batch_run(LcBatch *batch)
 		lc_match(batch);
 	}
 	lc_apply(batch);
+	report_statistics(batch);
+}
+
+/* Adds subjects, in key order and each once, and locks them. Connected to SPI, in the batch's context. */
+void
+lc_batch_prepare(LcBatch *batch, Datum *keys, int n)
+{
+	for (int i = 0; i < n; i++)
+		(void) lc_batch_add(batch, keys[i]);
+	batch->tallies = palloc0(Max(batch->lc->nrules, 1) * sizeof(LcTally));
+	lc_subjects_lock(batch);
+}
+
+void
+lc_batch_run(LcBatch *batch)
+{
+	MemoryContext old = CurrentMemoryContext;
+
+	if (batch->nsubjects == 0)
+		return;
+	if (SPI_connect() != SPI_OK_CONNECT)
+		elog(ERROR, "could not connect to SPI");
+	MemoryContextSwitchTo(batch->context);
+	lc_batch_prepare(batch, NULL, 0);
+	lc_batch_finish(batch);
 	SPI_finish();
 	MemoryContextSwitchTo(old);
-	report_statistics(batch);
 }
 
 void

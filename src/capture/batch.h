@@ -150,6 +150,15 @@ typedef enum LcLockState
 	LC_LOCK_SKIPPED				/* somebody else holds it */
 } LcLockState;
 
+/* A subject's clock while its history is replayed. */
+typedef struct LcReplay
+{
+	TimestampTz clock;			/* of the last timer that fired */
+	TimestampTz *last_events;	/* by rule: of the rules without_event; DT_NOBEGIN: none */
+	TimestampTz *not_before;	/* by rule: when its condition was not true, the next time to ask */
+	int			stage_version;	/* not_before holds for this LcSubject.version */
+} LcReplay;
+
 typedef struct LcSubject
 {
 	Datum		key;
@@ -193,7 +202,7 @@ typedef struct LcSubject
 	LcRun	   *runs;
 	bool		enrolled;		/* result of `enroll` */
 	bool		timer_fired;
-	TimestampTz replayed;		/* replay: the clock; timers up to it have fired */
+	LcReplay   *replay;
 	LcPlace		place;
 	LcPlace		old_place;
 } LcSubject;
@@ -282,6 +291,8 @@ extern LcCapture *lc_capture_get(LcLifecycle *lc);
 extern TimestampTz lc_capture_now(LcLifecycle *lc);
 extern LcBatch *lc_batch_begin(LcLifecycle *lc);
 extern LcSubject *lc_batch_add(LcBatch *batch, Datum key);
+extern void lc_batch_prepare(LcBatch *batch, Datum *keys, int n);
+extern void lc_batch_finish(LcBatch *batch);
 extern void lc_batch_run(LcBatch *batch);
 extern void lc_batch_end(LcBatch *batch);
 extern int	lc_key_compare(LcLifecycle *lc, Datum a, Datum b);
@@ -303,6 +314,9 @@ extern void lc_match(LcBatch *batch);
 extern bool lc_answer_true(LcAnswer *answer);
 extern void lc_record_failure(LcBatch *batch, Datum subject, const char *kind, const char *name, int sqlstate, const char *message);
 
+/* becomes.c */
+extern char *lc_becomes_lateral(LcLifecycle *lc, LcSource *source, const char *alias);
+
 /* fold.c */
 extern bool lc_fold(LcBatch *batch, LcSubject *subject);
 extern bool lc_rule_from(const LcRule *rule, int stage);
@@ -315,8 +329,11 @@ extern void lc_apply(LcBatch *batch);
 /* timers.c */
 extern bool lc_timer_begin(LcBatch *batch, LcSubject *subject);
 extern bool lc_subject_zone(LcBatch *batch, LcSubject *subject, const char **zone);
-/* Replay: fires the timers that were due before the next event (or now); false: waits for answers. */
-extern bool lc_replay_timers(LcBatch *batch, LcSubject *subject);
 extern bool lc_rule_due(LcBatch *batch, LcSubject *subject, LcRule *rule, TimestampTz *due);
+
+
+/* replay.c: the rule whose timer fired first before the next event, or now: NULL when there is none. False: waits for answers. */
+extern bool lc_replay_timer(LcBatch *batch, LcSubject *subject, LcRule **rule);
+extern void lc_replay_event(LcBatch *batch, LcSubject *subject);
 
 #endif							/* LC_BATCH_H */

@@ -29,6 +29,15 @@ lc_rows_add_old(LcRows *rows, LcEvent *event, TupleTableSlot *slot, TupleTableSl
 	MemoryContextSwitchTo(old);
 }
 
+/* What a query over the source, with that alias, must offer to use the text of its condition. */
+char *
+lc_becomes_lateral(LcLifecycle *lc, LcSource *source, const char *alias)
+{
+	return psprintf("CROSS JOIN LATERAL (SELECT NULL::%s AS %s, NULL::%s AS subject, %s AS event, NULL::%s AS enrollment) AS %s",
+					lc->on_table_sql, lc->quoted_name, lc->table_sql[LC_SUBJECTS], alias, lc->table_sql[LC_ENROLLMENTS],
+					source->becomes->alias);
+}
+
 /* Asks the condition of the source over rows without a subject. */
 static void
 ask_rows(LcBatch *batch, LcEvent *events, int n, LcCondition *condition, bool *truths)

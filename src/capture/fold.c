@@ -63,8 +63,8 @@ time_of(LcBatch *batch, LcSubject *subject)
 {
 	if (subject->event)
 		return subject->event->at;
-	if (batch->replay && subject->replayed != 0)
-		return subject->replayed;
+	if (subject->replay && subject->replay->clock != DT_NOBEGIN)
+		return subject->replay->clock;
 	return subject->timer ? Min(subject->timer->now, subject->timer->due->due_at) : batch->now;
 }
 
@@ -591,17 +591,34 @@ fold_begin(LcBatch *batch, LcSubject *subject)
 static bool
 fold_next(LcBatch *batch, LcSubject *subject)
 {
+	LcRule	   *rule;
+
 	if (subject->move)
 	{
 		subject->after = LC_PHASE_NEXT;
 		fold_move(batch, subject);
 		return true;
 	}
-	if (batch->replay && !lc_replay_timers(batch, subject))
-		return false;
-	if (subject->phase != LC_PHASE_NEXT)
-		return true;
 	subject->event = NULL;
+	if (subject->replay)
+	{
+		TimestampTz clock = subject->replay->clock;
+
+		if (!lc_replay_timer(batch, subject, &rule))
+			return false;
+		if (rule)
+		{
+			if (subject->replay->clock > clock)
+				subject->nfired = 0;
+			subject->phase = LC_PHASE_ARM;
+			if (in_cycle(batch, subject, rule))
+				return true;
+			hit(batch, rule);
+			subject->after = LC_PHASE_NEXT;
+			(void) transit(batch, subject, rule->to, subject->replay->clock, "timer", rule->name);
+			return true;
+		}
+	}
 	subject->nfired = 0;
 	if (subject->pos == subject->nevents)
 	{
@@ -609,6 +626,8 @@ fold_next(LcBatch *batch, LcSubject *subject)
 		return true;
 	}
 	subject->event = subject->events[subject->pos++];
+	if (subject->replay)
+		lc_replay_event(batch, subject);
 	subject->phase = LC_PHASE_EVENT_EXITS;
 	return true;
 }

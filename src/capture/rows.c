@@ -165,8 +165,8 @@ subject_key(LcLifecycle *lc, LcSource *source, Datum value, Datum *key)
 }
 
 /* The event's time; without a time zone it is UTC, and without any sense it is now. */
-static TimestampTz
-event_time(LcSource *source, Datum value, bool isnull, TimestampTz now)
+TimestampTz
+lc_event_time(LcSource *source, Datum value, bool isnull, TimestampTz now)
 {
 	TimestampTz at;
 
@@ -287,7 +287,7 @@ lc_rows_add(LcRows *rows, TupleTableSlot *slot, LcListener *listener)
 	event->source = source;
 	event->listener = listener;
 	value = slot_getattr(slot, source->time_attnum, &isnull);
-	event->at = event_time(source, value, isnull, rows->now);
+	event->at = lc_event_time(source, value, isnull, rows->now);
 	event->may_enroll = source->enroll_within == NULL || lc_add_interval(event->at, source->enroll_within, NULL) >= rows->now;
 	event->row = lc_row_keep(rows->columns, slot);
 	MemoryContextSwitchTo(old);
@@ -310,6 +310,15 @@ compare_events(const void *a, const void *b)
 	return order;
 }
 
+/* By subject, time and order of arrival. */
+void
+lc_sort_events(LcLifecycle *lc, LcEvent *events, int n)
+{
+	sort_lifecycle = lc;
+	if (n > 1)
+		qsort(events, n, sizeof(LcEvent), compare_events);
+}
+
 /* Folds what was kept, as the lifecycle's owner, and frees it. */
 void
 lc_rows_run(LcRows *rows)
@@ -323,9 +332,7 @@ lc_rows_run(LcRows *rows)
 		lc_identity_owner(lc, true, &saved);
 		if (rows->source->becomes)
 			lc_filter_becomes(rows);
-		sort_lifecycle = lc;
-		if (rows->n > 1)
-			qsort(rows->events, rows->n, sizeof(LcEvent), compare_events);
+		lc_sort_events(lc, rows->events, rows->n);
 		lc_run_events(lc, rows->events, rows->n);
 		lc_identity_restore(&saved);
 	}

@@ -60,7 +60,9 @@ lc_rule_due(LcBatch *batch, LcSubject *subject, LcRule *rule, TimestampTz *due)
 	}
 	if ((rule->after->month != 0 || rule->after->day != 0) && !lc_subject_zone(batch, subject, &zone))
 		return false;
-	*due = lc_add_interval(subject->since, rule->after, zone);
+	*due = lc_add_interval(subject->replay && rule->trigger == LC_RULE_WITHOUT_EVENT ?
+						   Max(subject->since, subject->replay->last_events[rule - batch->lc->rules]) : subject->since,
+						   rule->after, zone);
 	return true;
 }
 
@@ -91,12 +93,13 @@ last_event(LcBatch *batch, LcSubject *subject, LcRule *rule)
 		if (!can_carry(source, rule))
 			continue;
 		initStringInfo(&sql);
-		appendStringInfo(&sql, "SELECT max(e.%1$s)%4$s FROM %2$s e WHERE e.%3$s%5$s = ANY ($1)",
+		appendStringInfo(&sql, "SELECT max(e.%1$s)%4$s FROM %2$s e %6$s WHERE e.%3$s%5$s = ANY ($1)",
 						 quote_identifier(source->time_column),
 						 quote_qualified_identifier(get_namespace_name(get_rel_namespace(source->table)), get_rel_name(source->table)),
 						 quote_identifier(source->subject_column),
 						 source->time_type == TIMESTAMPTZOID ? "" : "::pg_catalog.timestamptz",
-						 source->same_type ? "" : psprintf("::pg_catalog.text::%s", lc->key_type_sql));
+						 source->same_type ? "" : psprintf("::pg_catalog.text::%s", lc->key_type_sql),
+						 source->becomes ? lc_becomes_lateral(lc, source, "e") : "");
 		if (source->name_column)
 			appendStringInfo(&sql, " AND e.%s::pg_catalog.text = $2", quote_identifier(source->name_column));
 		if (source->becomes)
@@ -200,10 +203,4 @@ lc_fire_timers(LcLifecycle *lc, LcTimer *timers, int n)
 	}
 	lc_batch_run(batch);
 	lc_batch_end(batch);
-}
-
-bool
-lc_replay_timers(LcBatch *batch, LcSubject *subject)
-{
-	return true;
 }

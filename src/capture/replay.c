@@ -1,0 +1,512 @@
+/*
+ * replay.c: CALL lifecycle.backfill: what was there before, batch by batch.
+ *
+ * A batch is a range of subjects in key order. Their rows of `subjects` are made or locked first, and only then are their events read, with a new
+ * snapshot: an event that commits later waits for the lock in its own trigger and folds on what the batch has written, so each event counts
+ * once. A subject that live events have reached before is taken back to its beginning and replayed whole, unless a person or a workflow has moved it.
+ *
+ * Within the fold time passes: between two events the timers fire that were due by then. Conditions see the subjects' rows as they are now,
+ * for nothing else is known of them.
+ */
+#include "postgres.h"
+
+#include "access/xact.h"
+#include "batch.h"
+#include "catalog/checks.h"
+#include "catalog/owner.h"
+#include "catalog/pg_type.h"
+#include "clock.h"
+#include "executor/spi.h"
+#include "miscadmin.h"
+#include "nodes/parsenodes.h"
+#include "rows.h"
+#include "utils/builtins.h"
+#include "utils/date.h"
+#include "utils/lsyscache.h"
+#include "utils/memutils.h"
+#include "utils/snapmgr.h"
+#include "utils/timestamp.h"
+
+PG_FUNCTION_INFO_V1(lifecycle_backfill);
+PG_FUNCTION_INFO_V1(lifecycle_waive_backfill);
+
+/* What one call has done. */
+typedef struct Progress
+{
+	int64		subjects;
+	int64		events;
+	int64		transitions;
+} Progress;
+
+/* ----- time in the fold ----- */
+
+static LcReplay *
+begin_replay(LcBatch *batch)
+{
+	int			n = Max(batch->lc->nrules, 1);
+	LcReplay   *replay = palloc(sizeof(LcReplay));
+
+	replay->clock = DT_NOBEGIN;
+	replay->stage_version = -1;
+	replay->last_events = palloc(n * 2 * sizeof(TimestampTz));
+	replay->not_before = replay->last_events + n;
+	for (int i = 0; i < n; i++)
+		replay->last_events[i] = DT_NOBEGIN;
+	return replay;
+}
+
+/* The event that is folded now: inactivity begins anew. */
+void
+lc_replay_event(LcBatch *batch, LcSubject *subject)
+{
+	if (!subject->event->listener->timers)
+		return;
+	for (int i = 0; i < batch->lc->nrules; i++)
+	{
+		LcRule	   *rule = &batch->lc->rules[i];
+
+		if (rule->trigger == LC_RULE_WITHOUT_EVENT && strcmp(rule->event, subject->event->listener->event) == 0 &&
+			(rule->source == NULL || strcmp(rule->source, subject->event->source->name) == 0))
+			subject->replay->last_events[i] = subject->event->at;
+	}
+}
+
+bool
+lc_replay_timer(LcBatch *batch, LcSubject *subject, LcRule **first)
+{
+	LcLifecycle *lc = batch->lc;
+	LcReplay   *replay = subject->replay;
+	TimestampTz until = subject->pos < subject->nevents ? subject->events[subject->pos]->at - 1 : batch->now;
+	const char *zone;
+
+	*first = NULL;
+	if (!batch->capture->timer_rules)
+		return true;
+	if (replay->stage_version != subject->version)
+	{
+		for (int i = 0; i < lc->nrules; i++)
+			replay->not_before[i] = DT_NOBEGIN;
+		replay->stage_version = subject->version;
+	}
+	for (;;)
+	{
+		TimestampTz earliest = DT_NOEND;
+		LcRule	   *rule = NULL;
+		LcAnswer   *answer;
+
+		for (int i = 0; i < lc->nrules; i++)
+		{
+			LcRule	   *candidate = &lc->rules[i];
+			TimestampTz due;
+
+			if ((candidate->trigger != LC_RULE_AFTER && candidate->trigger != LC_RULE_WITHOUT_EVENT &&
+				 candidate->trigger != LC_RULE_DATE) || !lc_rule_from(candidate, subject->stage) ||
+				batch->capture->rule_quarantined[i])
+				continue;
+			if (!lc_rule_due(batch, subject, candidate, &due))
+				return false;
+			due = Max(Max(due, replay->not_before[i]), subject->since);
+			if (due < earliest)
+			{
+				earliest = due;
+				rule = candidate;
+			}
+		}
+		if (rule == NULL || earliest > until)
+			return true;
+		if (rule->nconditions > 0)
+		{
+			answer = lc_ask(batch, subject, NULL, NULL, false, rule->conditions[0]);
+			if (!answer->known)
+				return false;
+			if (!lc_answer_true(answer))
+			{
+				if (rule->after && !lc_subject_zone(batch, subject, &zone))
+					return false;
+				replay->not_before[rule - lc->rules] = rule->after ? lc_add_interval(earliest, rule->after, zone) : DT_NOEND;
+				if (replay->not_before[rule - lc->rules] <= earliest)
+					replay->not_before[rule - lc->rules] = DT_NOEND;
+				continue;
+			}
+		}
+		replay->clock = earliest;
+		*first = rule;
+		return true;
+	}
+}
+
+/* ----- reading history ----- */
+
+static void
+append_names(StringInfo sql, LcLifecycle *lc)
+{
+	for (int i = 0; i < lc->nlisteners; i++)
+		appendStringInfo(sql, "%s%s", i ? ", " : "", quote_literal_cstr(lc->listeners[i].event));
+}
+
+/*
+ * The events of a source for the subjects of a batch: key, time, name, and the columns that conditions read. A range of keys where the types agree, so
+ * that the planner may choose between an index and a scan.
+ */
+static char *
+history_query(LcLifecycle *lc, LcSource *source, bool *range)
+{
+	StringInfoData sql;
+	LcColumns  *columns = lc_source_columns(lc, source);
+	char	   *key = psprintf("e.%s%s", quote_identifier(source->subject_column),
+							   source->same_type ? "" : psprintf("::pg_catalog.text::%s", lc->key_type_sql));
+
+	*range = source->same_type && lc->key_type != TEXTOID;
+	initStringInfo(&sql);
+	appendStringInfo(&sql, "SELECT %s, e.%s, %s", key, quote_identifier(source->time_column),
+					 source->name_column ? psprintf("e.%s::pg_catalog.text", quote_identifier(source->name_column)) :
+					 "NULL::pg_catalog.text");
+	for (int i = 0; i < columns->n; i++)
+		appendStringInfo(&sql, ", e.%s", quote_identifier(get_attname(source->table, columns->attnums[i], false)));
+	appendStringInfo(&sql, " FROM %s e%s WHERE %s",
+					 quote_qualified_identifier(get_namespace_name(get_rel_namespace(source->table)), get_rel_name(source->table)),
+					 source->becomes ? psprintf(" %s", lc_becomes_lateral(lc, source, "e")) : "",
+					 *range ? psprintf("%s BETWEEN $2 AND $3", key) : psprintf("%s = ANY ($1)", key));
+	if (source->name_column)
+	{
+		appendStringInfo(&sql, " AND e.%s IN (", quote_identifier(source->name_column));
+		append_names(&sql, lc);
+		appendStringInfoChar(&sql, ')');
+	}
+	if (source->becomes)
+		appendStringInfo(&sql, " AND (%s)", source->becomes->sql);
+	return sql.data;
+}
+
+typedef struct History
+{
+	MemoryContext context;
+	int			n;
+	int			room;
+	LcEvent    *events;
+} History;
+
+static LcRow *
+keep_columns(LcColumns *columns, HeapTuple tuple, TupleDesc desc)
+{
+	LcRow	   *row;
+
+	if (columns->n == 0)
+		return NULL;
+	row = palloc(sizeof(LcRow));
+	row->values = palloc(columns->n * sizeof(Datum));
+	row->nulls = palloc(columns->n * sizeof(bool));
+	for (int i = 0; i < columns->n; i++)
+		row->values[i] = SPI_getbinval(tuple, desc, 4 + i, &row->nulls[i]);
+	return row;
+}
+
+/* Adds the events of a source. Their values point into the result, which stays until the batch is done. */
+static void
+read_source(LcBatch *batch, History *history, LcSource *source, Datum *keys, int n)
+{
+	LcLifecycle *lc = batch->lc;
+	LcColumns  *columns = lc_source_columns(lc, source);
+	LcListener *constant = source->event_name ? lc_listener_get(lc, source->event_name, strlen(source->event_name)) : NULL;
+	Oid			types[3] = {lc->key_array_type, lc->key_type, lc->key_type};
+	Datum		args[3] = {0, keys[0], keys[n - 1]};
+	char		nulls[4] = "   ";
+	SPITupleTable *table;
+	bool		range;
+	char	   *sql;
+
+	if (lc->nlisteners == 0 || (source->event_name && constant == NULL))
+		return;
+	sql = history_query(lc, source, &range);
+	if (range)
+		nulls[0] = 'n';
+	else
+		args[0] = lc_array(keys, NULL, n, lc->key_type);
+	lc_run_args(sql, 3, types, args, nulls);
+	table = SPI_tuptable;
+	for (uint64 i = 0; i < SPI_processed; i++)
+	{
+		HeapTuple	tuple = table->vals[i];
+		bool		isnull;
+		LcEvent    *event;
+		Datum		value;
+		LcListener *listener = constant;
+
+		if (source->name_column)
+		{
+			struct varlena *name = PG_DETOAST_DATUM_PACKED(SPI_getbinval(tuple, table->tupdesc, 3, &isnull));
+
+			listener = lc_listener_get(lc, VARDATA_ANY(name), VARSIZE_ANY_EXHDR(name));
+		}
+		if (listener == NULL)
+			continue;
+		if (history->n == history->room)
+		{
+			history->room *= 2;
+			history->events = repalloc_huge(history->events, history->room * sizeof(LcEvent));
+		}
+		event = &history->events[history->n];
+		memset(event, 0, sizeof(LcEvent));
+		event->subject = SPI_getbinval(tuple, table->tupdesc, 1, &isnull);
+		event->source = source;
+		event->listener = listener;
+		value = SPI_getbinval(tuple, table->tupdesc, 2, &isnull);
+		event->at = lc_event_time(source, value, isnull, batch->now);
+		event->row = keep_columns(columns, tuple, table->tupdesc);
+		event->ordinal = history->n;
+		if (source->key_attnum > 0 && event->row)
+		{
+			int			position = columns->positions[source->key_attnum - 1];
+
+			if (columns->types[position] == INT8OID)
+				event->ordinal = DatumGetInt64(event->row->values[position]);
+			else if (columns->types[position] == INT4OID)
+				event->ordinal = DatumGetInt32(event->row->values[position]);
+		}
+		event->may_enroll = source->enroll_within == NULL || lc_add_interval(event->at, source->enroll_within, NULL) >= batch->now;
+		history->n++;
+	}
+}
+
+/* The keys of the next subjects behind a position; NULL position: from the beginning. */
+static Datum *
+next_keys(LcLifecycle *lc, const char *position, int limit, int *n)
+{
+	Oid			types[2] = {TEXTOID, INT8OID};
+	Datum		args[2] = {position ? CStringGetTextDatum(position) : 0, Int64GetDatum(limit)};
+	Datum	   *keys;
+	char	   *key = psprintf("c.%s", quote_identifier(lc->key_column));
+
+	lc_run_args(psprintf("SELECT %s FROM %s c WHERE $1 IS NULL OR %s > $1::%s ORDER BY %s LIMIT $2", key, lc->on_table_sql, key,
+						 lc->key_type_sql, key), 2, types, args, position ? "  " : "n ");
+	*n = SPI_processed;
+	keys = palloc(Max(*n, 1) * sizeof(Datum));
+	for (int i = 0; i < *n; i++)
+	{
+		bool		isnull;
+
+		keys[i] = lc_key_copy(lc, SPI_getbinval(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, 1, &isnull));
+	}
+	return keys;
+}
+
+/* Takes subjects back to their beginning that only rules have moved; the others are left alone. */
+static void
+rewind_subjects(LcBatch *batch)
+{
+	LcLifecycle *lc = batch->lc;
+	Datum	   *keys = palloc(batch->nsubjects * sizeof(Datum));
+	Datum		args[2];
+	Oid			types[1] = {lc->key_array_type};
+	int			n = 0;
+	int			at = 0;
+
+	for (int i = 0; i < batch->nsubjects; i++)
+	{
+		LcSubject  *subject = &batch->subjects[i];
+
+		if (subject->lock == LC_LOCK_FOUND && !subject->created)
+			keys[n++] = subject->key;
+	}
+	if (n == 0)
+		return;
+	args[0] = lc_array(keys, NULL, n, lc->key_type);
+	lc_run_args(psprintf("SELECT t.subject_id FROM %s t WHERE t.subject_id = ANY ($1) GROUP BY t.subject_id "
+						 "HAVING bool_and(t.cause IN ('entry', 'rule', 'timer')) ORDER BY t.subject_id", lc->table_sql[LC_TRANSITIONS]),
+				1, types, args, NULL);
+	n = 0;
+	for (uint64 i = 0; i < SPI_processed; i++)
+	{
+		bool		isnull;
+		Datum		key = SPI_getbinval(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, 1, &isnull);
+
+		while (lc_key_compare(lc, batch->subjects[at].key, key) < 0)
+			at++;
+		keys[n++] = batch->subjects[at].key;
+		batch->subjects[at].stage = LC_NO_STAGE;
+		batch->subjects[at].seq = 0;
+	}
+	args[0] = lc_array(keys, NULL, n, lc->key_type);
+	lc_run_args(psprintf("DELETE FROM %s WHERE subject_id = ANY ($1)", lc->table_sql[LC_TRANSITIONS]), 1, types, args, NULL);
+	lc_run_args(psprintf("DELETE FROM %s WHERE subject_id = ANY ($1) AND kind = 'r'", lc->table_sql[LC_DUE]), 1, types, args, NULL);
+}
+
+/* Gives each subject its events; a subject that is not replayed gets none. */
+static void
+distribute(LcBatch *batch, History *history, Progress *progress)
+{
+	LcEvent   **pointers = MemoryContextAllocHuge(batch->context, Max(history->n, 1) * sizeof(LcEvent *));
+	int			at = 0;
+
+	for (int i = 0; i < history->n; i++)
+		pointers[i] = &history->events[i];
+	for (int i = 0; i < batch->nsubjects; i++)
+	{
+		LcSubject  *subject = &batch->subjects[i];
+		bool		replayed = subject->lock == LC_LOCK_FOUND && subject->stage == LC_NO_STAGE;
+
+		while (at < history->n && lc_key_compare(batch->lc, history->events[at].subject, subject->key) < 0)
+			at++;
+		subject->events = pointers + at;
+		while (at < history->n && lc_key_compare(batch->lc, history->events[at].subject, subject->key) == 0)
+		{
+			at++;
+			subject->nevents++;
+		}
+		if (!replayed)
+		{
+			subject->nevents = 0;
+			subject->phase = LC_PHASE_DONE;
+			continue;
+		}
+		subject->replay = begin_replay(batch);
+		subject->since = subject->nevents > 0 ? Min(subject->events[0]->at, batch->now) : Min(subject->stored_since, batch->now);
+		progress->subjects++;
+		progress->events += subject->nevents;
+	}
+}
+
+/* Replays one batch of subjects; false: there was none left. *position moves on. */
+static bool
+replay_batch(LcLifecycle *lc, char **position, int batch_size, bool enroll, Progress *progress)
+{
+	LcIdentity	saved;
+	LcBatch    *batch;
+	History		history = {0};
+	MemoryContext old = CurrentMemoryContext;
+	Datum	   *keys;
+	Oid			output;
+	bool		varlena;
+	int			n;
+
+	lc_identity_owner(lc, true, &saved);
+	batch = lc_batch_begin(lc);
+	if (SPI_connect() != SPI_OK_CONNECT)	/* frees the rows read at the end of the batch */
+		elog(ERROR, "could not connect to SPI");
+	MemoryContextSwitchTo(batch->context);
+	batch->replay = true;
+	batch->enroll = enroll;
+	keys = next_keys(lc, *position, batch_size, &n);
+	if (n > 0)
+	{
+		lc_batch_prepare(batch, keys, n);
+		rewind_subjects(batch);
+		history.room = 1024;
+		history.events = palloc(history.room * sizeof(LcEvent));
+		for (int i = 0; i < lc->nsources; i++)
+			read_source(batch, &history, &lc->sources[i], keys, n);
+		lc_sort_events(lc, history.events, history.n);
+		distribute(batch, &history, progress);
+		lc_batch_finish(batch);
+		for (int i = 0; i < n; i++)
+			for (LcTransition *transition = batch->subjects[i].transitions; transition; transition = transition->next)
+				progress->transitions++;
+		getTypeOutputInfo(lc->key_type, &output, &varlena);
+		MemoryContextSwitchTo(TopTransactionContext);
+		*position = OidOutputFunctionCall(output, keys[n - 1]);
+	}
+	SPI_finish();
+	MemoryContextSwitchTo(old);
+	lc_batch_end(batch);
+	lc_identity_restore(&saved);
+	return n > 0;
+}
+
+/* ----- the procedure ----- */
+
+static void
+run_extension(const char *sql, const char *lifecycle, const char *position, Progress *progress)
+{
+	LcIdentity	saved;
+	Oid			types[5] = {TEXTOID, TEXTOID, INT8OID, INT8OID, INT8OID};
+	Datum		args[5] = {CStringGetTextDatum(lifecycle), position ? CStringGetTextDatum(position) : 0,
+		Int64GetDatum(progress->subjects), Int64GetDatum(progress->events), Int64GetDatum(progress->transitions)};
+
+	lc_identity_extension(&saved);
+	lc_run_args(sql, 5, types, args, position ? "     " : " n   ");
+	lc_identity_restore(&saved);
+}
+
+static void
+finish(const char *lifecycle)
+{
+	LcIdentity	saved;
+	Oid			types[1] = {TEXTOID};
+	Datum		args[1] = {CStringGetTextDatum(lifecycle)};
+
+	lc_identity_extension(&saved);
+	lc_run_args("UPDATE lifecycle.lifecycles SET enrolls = true WHERE name = $1 AND NOT enrolls", 1, types, args, NULL);
+	lc_identity_restore(&saved);
+}
+
+/* Where an interrupted backfill stopped, or NULL. Holds the row until the end of the transaction: another backfill waits and goes on behind this one. */
+static char *
+begin_position(const char *lifecycle)
+{
+	Progress	none = {0};
+
+	run_extension("INSERT INTO lifecycle.backfills AS b (lifecycle, position, subjects, events, transitions) "
+				  "VALUES ($1, $2, $3, $4, $5) ON CONFLICT (lifecycle) DO UPDATE SET updated_at = pg_catalog.clock_timestamp() "
+				  "RETURNING b.position", lifecycle, NULL, &none);
+	return SPI_getvalue(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1);
+}
+
+/* CALL lifecycle.backfill(lifecycle, batch_size, enroll) */
+Datum
+lifecycle_backfill(PG_FUNCTION_ARGS)
+{
+	bool		atomic = !(fcinfo->context && IsA(fcinfo->context, CallContext) && !castNode(CallContext, fcinfo->context)->atomic);
+	char		lifecycle[NAMEDATALEN];
+	int			batch_size = PG_ARGISNULL(1) ? 10000 : PG_GETARG_INT32(1);
+	bool		enroll = !PG_ARGISNULL(2) && PG_GETARG_BOOL(2);
+	Progress	total = {0};
+	bool		more;
+
+	strlcpy(lifecycle, lc_arg_required(fcinfo, 0, "lifecycle"), NAMEDATALEN);
+	if (batch_size < 1)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("batch_size must be at least 1")));
+	SPI_connect_ext(atomic ? 0 : SPI_OPT_NONATOMIC);
+	do
+	{
+		LcLifecycle *lc = lc_lifecycle_get(lifecycle, false);
+		char	   *position;
+		Progress	progress = {0};
+
+		lc_check_definer(lc);
+		position = begin_position(lifecycle);
+		more = replay_batch(lc, &position, batch_size, enroll, &progress);
+		run_extension(more ?
+					  "UPDATE lifecycle.backfills SET position = $2, subjects = subjects + $3, events = events + $4, "
+					  "transitions = transitions + $5, updated_at = pg_catalog.clock_timestamp(), finished_at = NULL WHERE lifecycle = $1" :
+					  "UPDATE lifecycle.backfills SET position = NULL, finished_at = pg_catalog.clock_timestamp() "
+					  "WHERE lifecycle = $1 AND $2 IS NULL AND $3 + $4 + $5 >= 0", lifecycle, more ? position : NULL, &progress);
+		if (!more)
+			finish(lifecycle);
+		total.subjects += progress.subjects;
+		total.events += progress.events;
+		total.transitions += progress.transitions;
+		if (!atomic)
+			SPI_commit();
+		CHECK_FOR_INTERRUPTS();
+	} while (more);
+	SPI_finish();
+	ereport(NOTICE,
+			(errmsg("lifecycle \"%s\": " INT64_FORMAT " subjects and " INT64_FORMAT " events replayed, " INT64_FORMAT " transitions",
+					lifecycle, total.subjects, total.events, total.transitions)));
+	PG_RETURN_VOID();
+}
+
+/* lifecycle.waive_backfill(lifecycle) */
+Datum
+lifecycle_waive_backfill(PG_FUNCTION_ARGS)
+{
+	char	   *lifecycle = lc_arg_required(fcinfo, 0, "lifecycle");
+
+	lc_check_definer(lc_lifecycle_get(lifecycle, false));
+	SPI_connect();
+	finish(lifecycle);
+	SPI_finish();
+	PG_RETURN_VOID();
+}
