@@ -49,6 +49,8 @@ OBJS = \
 	src/engine/vocabulary.o \
 	src/engine/workflow_state.o \
 	src/worker/installation.o \
+	src/worker/launcher.o \
+	src/worker/scheduler.o \
 	src/worker/shmem.o \
 	src/worker/stats.o \
 	src/worker/status.o \

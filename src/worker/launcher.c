@@ -38,6 +38,7 @@
 #define FIRST_DELAY_MS		1000	/* between two starts of a scheduler that fails */
 #define LAST_DELAY_MS		300000
 #define STEADY_MS			60000	/* a scheduler that ran so long had started well */
+#define WORKERS_FULL_MS		5000	/* background workers were exhausted: tried again after this */
 #define MAX_TRIED_AT_ONCE	2
 #define INVALID_DATABASE	(-2)	/* pg_database.datconnlimit after an interrupted DROP DATABASE */
 
@@ -48,7 +49,6 @@ typedef struct Known
 	bool		listed;			/* seen in the last list */
 	bool		wanted;			/* can be connected to, and is no template */
 	bool		poked;			/* since its scheduler was started, so ABSENT may be no longer true */
-	bool		absent;			/* has no extension; tried again at next_start */
 	LcSlot	   *slot;			/* NULL: no scheduler */
 	BackgroundWorkerHandle *handle; /* NULL: its scheduler was started by a launcher before us */
 	TimestampTz started_at;
@@ -137,7 +137,6 @@ take_pokes(void)
 	{
 		k = known(pokes[--n]);
 		k->poked = true;
-		k->absent = false;
 		k->next_start = DT_NOBEGIN;
 	}
 	if (!overflow)
@@ -146,7 +145,7 @@ take_pokes(void)
 	while ((k = hash_seq_search(&seq)) != NULL)
 	{
 		k->poked = true;
-		k->absent = false;
+		k->next_start = DT_NOBEGIN;
 	}
 }
 
@@ -185,9 +184,9 @@ reap(Known *k, TimestampTz now)
 		k->slot = NULL;
 		slots_full_logged = false;
 		k->failures = 0;
-		k->absent = !k->poked;
-		k->next_start = k->poked ? now :
-			TimestampTzPlusMilliseconds(now, PROBE_MS + (int64) hash_get_num_entries(databases) * 1000);
+		k->next_start = now;
+		if (state == LC_SLOT_ABSENT && !k->poked)
+			k->next_start = TimestampTzPlusMilliseconds(now, PROBE_MS + (int64) hash_get_num_entries(databases) * 1000);
 		return;
 	}
 	pg_atomic_write_u32(&k->slot->state, LC_SLOT_STOPPED);
@@ -242,7 +241,7 @@ start(Known *k, TimestampTz now)
 				(errmsg("no scheduler for database with OID %u: all background workers are in use", k->database),
 				 errhint("Raise max_worker_processes; the lifecycles of each database need one.")));
 	workers_full_logged = true;
-	put_off(k, now);
+	k->next_start = TimestampTzPlusMilliseconds(now, WORKERS_FULL_MS);
 }
 
 static void

@@ -345,6 +345,13 @@ peek(Job *job, LcLifecycle *lc)
 	SPI_finish();
 }
 
+/* Simulated time stands still for us, unless the clock is set for the whole server. */
+static bool
+may_run(LcLifecycle *lc)
+{
+	return !lc->paused && (!lc->simulated || lc_guc_clock_set);
+}
+
 static void
 run_batch(void *arg)
 {
@@ -352,14 +359,7 @@ run_batch(void *arg)
 	LcLifecycle *lc = lc_lifecycle_get(job->scan.lifecycle, true);
 
 	job->rows = 0;
-	if (lc == NULL)
-	{
-		job->scan.next_due = DT_NOEND;
-		definitions_changed = true;
-		return;
-	}
-	/* simulated time stands still for us, unless the clock is set for the whole server */
-	if (lc->paused || (lc->simulated && !lc_guc_clock_set))
+	if (lc == NULL || !may_run(lc))
 		job->scan.next_due = DT_NOEND;
 	else if (!marked && job->scan.next_due == DT_NOBEGIN)
 		peek(job, lc);
@@ -367,17 +367,15 @@ run_batch(void *arg)
 		job->rows = lc_run_batch(lc, &job->scan);
 }
 
-/* In a transaction before run_batch, so that a crash is counted. */
+/* In a transaction before run_batch, so that a crash is counted. Once nothing is due, what was interrupted is behind us. */
 static void
 mark_attempt(void *arg)
 {
 	Job		   *job = arg;
 	LcLifecycle *lc = lc_lifecycle_get(job->scan.lifecycle, true);
 
-	if (lc == NULL)
-		return;
-	if (!lc->paused && (!lc->simulated || lc_guc_clock_set))
-		(void) lc_mark_attempt(lc, &job->scan);
+	if (lc != NULL && may_run(lc) && !lc_mark_attempt(lc, &job->scan))
+		job->scan.careful = false;
 }
 
 static void

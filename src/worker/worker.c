@@ -26,4 +26,6 @@ lc_worker_init(void)
 	lc_shmem_init();
 	lc_wake_init();
 	lc_utility_init();
+	if (!IsBinaryUpgrade)
+		lc_launcher_register();
 }
