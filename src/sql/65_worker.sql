@@ -8,7 +8,7 @@ CREATE FUNCTION lifecycle._worker_info(
     LANGUAGE c VOLATILE STRICT PARALLEL RESTRICTED ROWS 1 SET search_path = pg_catalog, pg_temp
     AS 'MODULE_PATHNAME', 'lifecycle__worker_info';
 COMMENT ON FUNCTION lifecycle._worker_info() IS
-    'Private: the workers of this database, always one row. state is not preloaded, no launcher, no scheduler, starting, working, idle, paused or stopped; next_wake_up is NULL while it works; low_water is the time before which nothing is due; batches, rows and errors count since the server started.';
+    'Private: the workers of this database, always one row. state is not preloaded, no launcher, no scheduler, starting, working, idle, paused, off (lifecycle.scheduler) or stopped; next_wake_up is NULL while it works; low_water is the time before which nothing is due; batches, rows and errors count since the server started.';
 
 CREATE FUNCTION lifecycle._rule_counters(
     OUT rule_id integer, OUT calls bigint, OUT rows bigint, OUT hits bigint, OUT errors bigint, OUT error_streak bigint,

@@ -321,7 +321,7 @@ load_definitions(void *arg)
 		}
 	if (jobs != NIL)
 		installation = lc_installation_state(&unfinished);
-	paused = installation != LC_INSTALLATION_HERE;
+	paused = installation != LC_INSTALLATION_HERE || !lc_guc_scheduler;
 	if (installation != before)
 		lc_installation_warn(installation);
 	if (unfinished && !marked && !paused)
@@ -558,7 +558,7 @@ rest(void)
 	if (!paused)
 		foreach(cell, jobs)
 			wake_at = Min(wake_at, look_at((Job *) lfirst(cell)));
-	publish_state(paused ? LC_SLOT_PAUSED : LC_SLOT_IDLE);
+	publish_state(!lc_guc_scheduler ? LC_SLOT_OFF : paused ? LC_SLOT_PAUSED : LC_SLOT_IDLE);
 	busy_since = 0;
 	pgstat_report_activity(STATE_IDLE, NULL);
 	pg_atomic_write_u64(&slot->wake_at, (uint64) wake_at);

@@ -23,6 +23,7 @@ typedef enum LcSlotState
 	LC_SLOT_WORKING,
 	LC_SLOT_IDLE,
 	LC_SLOT_PAUSED,
+	LC_SLOT_OFF,				/* lifecycle.scheduler = off */
 	LC_SLOT_STOPPED,			/* ended with an error; the launcher starts it again */
 	LC_SLOT_ABSENT				/* ended: the database does not have the extension */
 } LcSlotState;

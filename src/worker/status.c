@@ -31,6 +31,8 @@ state_name(LcSlot *slot)
 			return "idle";
 		case LC_SLOT_PAUSED:
 			return "paused";
+		case LC_SLOT_OFF:
+			return "off";
 		case LC_SLOT_STOPPED:
 		case LC_SLOT_ABSENT:
 			break;

@@ -13,10 +13,15 @@
 #include "worker/worker.h"
 
 int			lc_guc_max_databases = 32;
+bool		lc_guc_scheduler = true;
 
 void
 lc_worker_init(void)
 {
+	DefineCustomBoolVariable("lifecycle.scheduler",
+							 "Runs in the background what is due.",
+							 "Set it in postgresql.conf or with ALTER DATABASE; off leaves everything to lifecycle.run_due().",
+							 &lc_guc_scheduler, true, PGC_SUSET, 0, NULL, NULL, NULL);
 	if (!process_shared_preload_libraries_in_progress)
 		return;
 	DefineCustomIntVariable("lifecycle.max_databases",
