@@ -310,6 +310,8 @@ SELECT count(*) FROM :"schema".step_summary;
 SELECT count(*) FROM :"schema".waiting;
 SELECT * FROM lifecycle.funnel((SELECT name FROM lifecycle.lifecycles WHERE name LIKE 'a name%'), ARRAY['it''s new', 'a "b", %s']);
 SELECT what, detail FROM lifecycle.explain((SELECT name FROM lifecycle.lifecycles WHERE name LIKE 'a name%'), 'it''s %') WHERE what NOT LIKE 'now %';
+DELETE FROM "the ""shop"" %"."it's a table" WHERE "the key" = 'b';
+SELECT what FROM lifecycle.explain((SELECT name FROM lifecycle.lifecycles WHERE name LIKE 'a name%'), 'b');
 SELECT * FROM lifecycle.verify() WHERE lifecycle LIKE 'a name%';
 
 -- Who may read: the owner, and who is granted it

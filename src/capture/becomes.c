@@ -64,7 +64,7 @@ lc_filter_becomes(LcRows *rows)
 {
 	LcBatch    *batch = lc_batch_begin(rows->lc);
 	LcCondition *condition = rows->source->becomes;
-	MemoryContext old;
+	MemoryContext old = CurrentMemoryContext;
 	bool	   *is;
 	bool	   *was;
 	LcEvent    *before;
@@ -73,7 +73,7 @@ lc_filter_becomes(LcRows *rows)
 
 	if (SPI_connect() != SPI_OK_CONNECT)
 		elog(ERROR, "could not connect to SPI");
-	old = MemoryContextSwitchTo(batch->context);
+	MemoryContextSwitchTo(batch->context);
 	batch->tallies = palloc0(Max(rows->lc->nrules, 1) * sizeof(LcTally));
 	is = palloc(rows->n * sizeof(bool));
 	was = palloc(rows->n * sizeof(bool));

@@ -443,7 +443,7 @@ lc_subjects_delete(LcLifecycle *lc, Datum *keys, int n, TimestampTz at)
 {
 	LcBatch    *batch = lc_batch_begin(lc);
 	LcCapture  *capture = batch->capture;
-	MemoryContext old;
+	MemoryContext old = CurrentMemoryContext;
 	Datum	   *found;
 	Datum		array;
 	int			nfound = 0;
@@ -452,7 +452,7 @@ lc_subjects_delete(LcLifecycle *lc, Datum *keys, int n, TimestampTz at)
 		(void) lc_batch_add(batch, keys[i]);
 	if (SPI_connect() != SPI_OK_CONNECT)
 		elog(ERROR, "could not connect to SPI");
-	old = MemoryContextSwitchTo(batch->context);
+	MemoryContextSwitchTo(batch->context);
 	batch->create = false;
 	lc_subjects_lock(batch);
 	found = palloc(n * sizeof(Datum));

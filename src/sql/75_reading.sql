@@ -155,7 +155,7 @@ WITH clock AS (
                'event ' || t.event_name || coalesce(' (row ' || t.event_id || ' of ' || t.event_source || ')', ''),
                CASE WHEN t.event_at <> t.at THEN 'event time ' || date_trunc('second', t.event_at) END,
                CASE WHEN t.cause <> 'manual' THEN t.reason END,
-               CASE WHEN t.from_stage IS NOT NULL THEN format('after %%s', date_trunc('second', t.at - t.since)) END)
+               'after ' || nullif(date_trunc('second', t.at - t.since), interval '0'))
       FROM %1$I.transitions t
      WHERE t.subject_id = %3$L::%4$s
     UNION ALL
@@ -176,11 +176,11 @@ WITH clock AS (
     UNION ALL
     SELECT 0, ARRAY[3, a.enrollment_id, a.step, 1], a.at,
            coalesce(st.workflow || ': ' || st.label, 'step ' || a.step, a.outcome),
-           concat_ws('; ', format('%%s: %%s', coalesce(st.words, 'unknown step'), a.outcome), a.detail,
+           concat_ws('; ', format('%%s: %%s', coalesce(st.words, 'unknown step'), a.outcome), coalesce(
                (SELECT string_agg(m.words, '; ' ORDER BY m.words) FILTER (WHERE m.place <= 5)
                        || CASE WHEN count(*) > 5 THEN format('; and %%s more', count(*) - 5) ELSE '' END
                   FROM messages m
-                 WHERE m.enrollment_id = a.enrollment_id AND m.step = a.step))
+                 WHERE m.enrollment_id = a.enrollment_id AND m.step = a.step), a.detail))
       FROM %1$I.activity a
            LEFT JOIN steps st ON st.version_id = a.version_id AND st.step = a.step
      WHERE a.subject_id = %3$L::%4$s AND (a.step IS NOT NULL OR a.enrollment_id IS NULL)

@@ -32,7 +32,7 @@ COMMENT ON COLUMN lifecycle.rule_stats.rule IS 'Name of the rule.';
 COMMENT ON COLUMN lifecycle.rule_stats.to_stage IS 'The stage that it leads to.';
 COMMENT ON COLUMN lifecycle.rule_stats.trigger IS 'What makes it fire, in words.';
 COMMENT ON COLUMN lifecycle.rule_stats.calls IS 'Statements that it was evaluated in.';
-COMMENT ON COLUMN lifecycle.rule_stats.rows IS 'Rows that it was evaluated for.';
+COMMENT ON COLUMN lifecycle.rule_stats.rows IS 'Rows that its condition was evaluated for.';
 COMMENT ON COLUMN lifecycle.rule_stats.hits IS 'Transitions that it caused.';
 COMMENT ON COLUMN lifecycle.rule_stats.errors IS 'Rows that it failed on; see the table failures of the lifecycle.';
 COMMENT ON COLUMN lifecycle.rule_stats.milliseconds IS 'Time spent on its condition, in ms; a statement that evaluates several rules divides its time among them.';
