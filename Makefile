@@ -123,7 +123,7 @@ src/sql/$(EXTENSION)--$(EXTVERSION).sql: $(SQL_PARTS) Makefile
 	cat $(SQL_PARTS) > $@
 
 sql/readme.sql: README.md Makefile
-	{ echo 'BEGIN;'; echo 'DROP EXTENSION IF EXISTS lifecycle CASCADE;'; awk '/^```sql/ {f = 1; next} /^```/ {f = 0} f' README.md; echo 'ROLLBACK;'; } > $@
+	{ echo 'BEGIN;'; echo 'SET LOCAL client_min_messages = warning;'; echo 'DROP EXTENSION IF EXISTS lifecycle CASCADE;'; echo 'RESET client_min_messages;'; awk '/^```sql/ {f = 1; next} /^```/ {f = 0} f' README.md; echo 'ROLLBACK;'; } > $@
 
 # PG=15|17|18, ONLY=kinds, TESTS=names: see test/run.
 test:

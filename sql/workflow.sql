@@ -8,7 +8,7 @@ SET TimeZone = 'UTC';
 CREATE TABLE members (id bigint PRIMARY KEY, email text, first_name text, plan text, "odd ""name" text, gone text);
 CREATE TABLE actions (id bigint PRIMARY KEY, member_id bigint, name text, occurred_at timestamptz, properties jsonb);
 CREATE TABLE payments (id bigint PRIMARY KEY, member_id bigint, paid_at timestamptz, amount numeric);
-SELECT define_lifecycle('member', 'members', stages => '{new,active,"very loyal",lost}');
+SELECT define_lifecycle('member', 'members', stages => '{new,active,"very loyal",lost}', simulated => true);
 SELECT define_event_source('member', 'actions', subject_column => 'member_id', name_column => 'name', time_column => 'occurred_at');
 SELECT define_event_source('member', 'payments', subject_column => 'member_id', event_name => 'payment', time_column => 'paid_at');
 
@@ -283,7 +283,7 @@ ROLLBACK;
 
 -- recipients of the lifecycle, and who may define
 ALTER TABLE members DROP COLUMN gone;
-SELECT define_lifecycle('member', 'members', stages => '{new,active,"very loyal",lost}', recipients => $$ SELECT m.email AS address FROM members m WHERE m.id = member.id $$);
+SELECT define_lifecycle('member', 'members', stages => '{new,active,"very loyal",lost}', simulated => true, recipients => $$ SELECT m.email AS address FROM members m WHERE m.id = member.id $$);
 SELECT define_workflow('member', 'post', steps => send('letter', 'plain'));
 SELECT s.arguments FROM lifecycle.workflow_steps s JOIN lifecycle.workflow_versions v ON v.id = s.version_id WHERE v.lifecycle = 'member' AND v.workflow = 'post';
 CREATE ROLE workflow_stranger;
@@ -305,7 +305,7 @@ GRANT CREATE ON DATABASE :DBNAME TO workflow_owner;
 GRANT ALL ON SCHEMA workflow TO workflow_owner;
 SET ROLE workflow_owner;
 CREATE TABLE workflow.leads (id uuid PRIMARY KEY, email text);
-SELECT define_lifecycle('lead', 'leads', stages => '{cold,hot}');
+SELECT define_lifecycle('lead', 'leads', stages => '{cold,hot}', simulated => true);
 SELECT define_template('lead', 'hi', body => 'Hi {{ lead.email }}');
 SELECT define_workflow('lead', 'warm', state => 'live', entry => on_stage('hot'), steps => steps(branch('lead.email IS NULL', yes => exit()), send('email', 'hi')));
 SELECT created_by FROM lifecycle.workflow_versions WHERE lifecycle = 'lead';

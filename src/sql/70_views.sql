@@ -305,6 +305,8 @@ SELECT d.subject_id,
        LEFT JOIN lifecycle.workflow_versions v ON d.kind IN ('s', 'w') AND v.id = d.program
        LEFT JOIN lifecycle.workflow_steps st ON d.kind IN ('s', 'w') AND st.version_id = d.program AND st.step = d.step
        LEFT JOIN lifecycle.transition_rules r ON d.kind = 'r' AND r.id = d.program
+       LEFT JOIN %1$I.subjects s ON d.kind = 'r' AND s.subject_id = d.subject_id
+ WHERE r.id IS NULL OR r.from_kind = 'any' OR s.stage::text = ANY (r.from_stages)
 UNION ALL
 SELECT f.subject_id,
        CASE WHEN f.enrollment_id IS NULL THEN 'rule' ELSE 'workflow' END,
@@ -318,7 +320,7 @@ SELECT f.subject_id,
        LEFT JOIN lifecycle.workflow_versions v ON v.id = f.version_id
        LEFT JOIN lifecycle.workflow_steps st ON st.version_id = f.version_id AND st.step = f.step
  WHERE f.parked;
-COMMENT ON VIEW %1$I.waiting IS 'One row per thing that somebody waits for: runs of workflows in their delays, timers of rules, and what stands still after a failure.';
+COMMENT ON VIEW %1$I.waiting IS 'One row per thing that somebody waits for: runs of workflows in their delays, timers of rules that leave the subject''s stage, and what stands still after a failure.';
 COMMENT ON COLUMN %1$I.waiting.subject_id IS 'Key of the subject''s row.';
 COMMENT ON COLUMN %1$I.waiting.kind IS 'workflow: a run of a workflow; rule: the timer of a transition rule.';
 COMMENT ON COLUMN %1$I.waiting.name IS 'Name of the workflow or of the rule.';

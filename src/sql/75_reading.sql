@@ -244,7 +244,9 @@ WITH clock AS (
                CASE WHEN l.paused THEN 'the lifecycle is paused' END)
       FROM %1$I._due d
            JOIN lifecycle.lifecycles l ON l.name = %2$L
-           JOIN lifecycle.transition_rules r ON r.id = d.program
+           JOIN %1$I.subjects s ON s.subject_id = d.subject_id
+           -- a timer outlives its stage: it finds out when it fires
+           JOIN lifecycle.transition_rules r ON r.id = d.program AND (r.from_kind = 'any' OR s.stage::text = ANY (r.from_stages))
            CROSS JOIN LATERAL (SELECT (%5$L::jsonb ->> r.id::text)::timestamptz AS at) AS last
      WHERE d.subject_id = %3$L::%4$s AND d.kind = 'r'
 )
