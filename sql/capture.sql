@@ -1,0 +1,210 @@
+-- Capture: every way in which a row can change, and what it comes to.
+SET client_min_messages = warning;
+CREATE EXTENSION IF NOT EXISTS lifecycle;
+DROP ROLE IF EXISTS capture_app;
+RESET client_min_messages;
+SET timezone = 'UTC';
+CREATE SCHEMA capture;
+SET search_path = capture, public, lifecycle;
+CREATE TABLE people (
+    id    bigint PRIMARY KEY,
+    name  text,
+    plan  text NOT NULL DEFAULT 'free',
+    score int NOT NULL DEFAULT 0,
+    ends  timestamptz
+);
+CREATE TABLE clicks (
+    id     bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    person bigint,
+    name   text,
+    at     timestamptz NOT NULL DEFAULT '2026-01-01 12:00+00',
+    amount text
+);
+CREATE INDEX ON clicks (person, at);
+SET lifecycle.clock = '2026-01-01 00:00+00';
+SELECT define_lifecycle('person', 'people', stages => '{new,lead,buyer,fan,asleep,gone}', simulated => true);
+SELECT define_event_source('person', 'clicks', subject_column => 'person', name_column => 'name', time_column => 'at');
+SELECT define_transition('person', 'new', 'lead', on_event => 'signup', name => 'signup');
+SELECT define_transition('person', '{new,lead}', 'buyer', on_event => 'purchase', name => 'buy');
+SELECT define_transition('person', 'buyer', 'fan', condition => $$ person.score >= 10 $$, name => 'score');
+SELECT define_transition('person', 'any', 'gone', on_event => 'bye', name => 'bye');
+CREATE VIEW log AS SELECT subject_id AS id, seq, from_stage AS "from", to_stage AS "to", at, event_at, cause, rule, event_name AS event, event_id
+    FROM person.transitions ORDER BY subject_id, seq;
+
+-- INSERT: a subject enters the initial stage; several events of a statement are several transitions, in the order of their times
+INSERT INTO people (id, name) VALUES (1, 'Ada'), (2, 'Bob'), (3, 'Cy');
+INSERT INTO clicks (person, name, at) VALUES (1, 'purchase', '2026-01-02'), (1, 'signup', '2026-01-01'), (2, 'purchase', '2026-01-01'),
+    (2, 'nothing', '2026-01-01'), (99, 'purchase', '2026-01-01'), (NULL, 'purchase', '2026-01-01'), (3, NULL, '2026-01-01');
+TABLE log;
+-- event times may run backwards, transitions do not
+INSERT INTO clicks (person, name, at) VALUES (1, 'bye', '2020-01-01');
+SELECT * FROM log WHERE id = 1 AND seq > 3;
+TABLE person.subjects ORDER BY subject_id;
+
+-- UPDATE: only columns that conditions read matter; a rule with a condition alone chains after an event
+UPDATE people SET name = upper(name);
+UPDATE people SET score = 10 WHERE id IN (2, 3);
+INSERT INTO clicks (person, name) VALUES (3, 'purchase');
+SELECT * FROM log WHERE id IN (2, 3) AND seq > 1;
+
+-- upsert, MERGE, COPY
+INSERT INTO people (id, score) VALUES (2, 50), (4, 50) ON CONFLICT (id) DO UPDATE SET score = excluded.score;
+MERGE INTO people p USING (VALUES (4, 'Dee'), (5, 'Eve')) v (id, name) ON v.id = p.id
+    WHEN MATCHED THEN UPDATE SET name = v.name
+    WHEN NOT MATCHED THEN INSERT (id, name, score) VALUES (v.id, v.name, 20);
+MERGE INTO clicks c USING (VALUES (4), (5)) v (id) ON false WHEN NOT MATCHED THEN INSERT (person, name) VALUES (v.id, 'purchase');
+COPY people (id, name) FROM stdin;
+6	Fay
+7	Gus
+\.
+COPY clicks (person, name) FROM stdin;
+6	signup
+7	signup
+7	purchase
+6	unknown
+\.
+SELECT id, seq, "from", "to", cause, rule FROM log WHERE id BETWEEN 4 AND 7;
+
+-- several statements in a transaction, a savepoint that is rolled back, and a transaction that is
+BEGIN;
+INSERT INTO people (id) VALUES (8);
+INSERT INTO clicks (person, name) VALUES (8, 'signup');
+SAVEPOINT s;
+INSERT INTO clicks (person, name) VALUES (8, 'bye');
+SELECT stage FROM person.subjects WHERE subject_id = 8;
+ROLLBACK TO s;
+SELECT stage FROM person.subjects WHERE subject_id = 8;
+INSERT INTO clicks (person, name) VALUES (8, 'purchase');
+COMMIT;
+BEGIN;
+INSERT INTO clicks (person, name) VALUES (8, 'bye');
+ROLLBACK;
+SELECT id, seq, "from", "to", rule FROM log WHERE id = 8;
+-- a data-modifying CTE: the subject and its event in one statement
+WITH p AS (INSERT INTO people (id) VALUES (9) RETURNING id) INSERT INTO clicks (person, name) SELECT id, 'signup' FROM p;
+SELECT id, seq, "from", "to", rule FROM log WHERE id = 9;
+
+-- DELETE, the same key again, a change of the key, TRUNCATE
+DELETE FROM people WHERE id IN (8, 9);
+SELECT id, seq, "from", "to", cause FROM log WHERE id = 8 AND seq > 3;
+INSERT INTO people (id) VALUES (8);
+SELECT id, seq, "from", "to", cause FROM log WHERE id = 8 AND seq > 3;
+UPDATE people SET id = id + 100 WHERE id IN (7, 8);
+SELECT id, seq, "from", "to", cause FROM log WHERE id IN (7, 8, 107, 108) AND (seq > 4 OR id > 100 OR id = 7);
+TRUNCATE people;
+SELECT count(*) FROM person.subjects;
+SELECT id, seq, "from", "to", cause FROM log WHERE id IN (1, 108) ORDER BY id, seq DESC;
+SELECT * FROM verify('person');
+
+-- the role that inserts has no right on anything of the lifecycle
+CREATE ROLE capture_app;
+GRANT USAGE ON SCHEMA capture TO capture_app;
+GRANT INSERT ON people, clicks TO capture_app;
+SET ROLE capture_app;
+INSERT INTO people (id) VALUES (20);
+INSERT INTO clicks (person, name) VALUES (20, 'signup');
+SELECT * FROM person.subjects;
+SELECT lifecycle._capture_event();
+RESET ROLE;
+SELECT stage FROM person.subjects WHERE subject_id = 20;
+
+-- lifecycle.capture = off: not captured; the next event finds no row of the subject and makes one
+SET lifecycle.capture = off;
+INSERT INTO people (id) VALUES (21);
+INSERT INTO clicks (person, name) VALUES (21, 'signup');
+RESET lifecycle.capture;
+SELECT count(*) FROM person.subjects WHERE subject_id = 21;
+SELECT lifecycle.capture('person', 'clicks', array_agg(c)) FROM clicks c WHERE person = 21;
+SELECT id, seq, "from", "to", at, rule FROM log WHERE id = 21;
+SELECT lifecycle.capture('person', 'clicks', array_agg(p)) FROM people p;
+SELECT lifecycle.capture('person', 'nothing', array_agg(p)) FROM people p;
+
+-- conditions: of the event, with subqueries, of the subject's stage; the lowest priority wins, ties by name
+SELECT define_transition('person', 'lead', 'fan', on_event => 'order', condition => $$ event.amount::numeric > 100 $$, priority => 10, name => 'big');
+SELECT define_transition('person', 'lead', 'buyer', on_event => 'order', priority => 20, name => 'order b');
+SELECT define_transition('person', 'lead', 'gone', on_event => 'order', priority => 20, name => 'order c');
+SELECT define_transition('person', 'buyer', 'fan', on_event => 'order',
+    condition => $$ (SELECT count(*) FROM clicks c WHERE c.person = person.id AND c.name = 'order') >= 3 AND subject.stage = 'buyer' $$, name => 'third order');
+INSERT INTO people (id) VALUES (30), (31), (32);
+INSERT INTO clicks (person, name) SELECT id, 'signup' FROM people WHERE id >= 30;
+INSERT INTO clicks (person, name, amount) VALUES (30, 'order', '200'), (31, 'order', '99'), (31, 'order', '1');
+INSERT INTO clicks (person, name, amount) VALUES (31, 'order', '1');
+-- a condition that fails is recorded, for that rule and subject; the others go on
+INSERT INTO clicks (person, name, amount) VALUES (32, 'order', '42 EUR');
+SELECT id, seq, "from", "to", rule FROM log WHERE id >= 30;
+SELECT subject_id, kind, name, sqlstate, message FROM person.failures ORDER BY id;
+SET lifecycle.on_error = 'raise';
+INSERT INTO people (id) VALUES (33);
+INSERT INTO clicks (person, name) VALUES (33, 'signup');
+INSERT INTO clicks (person, name, amount) VALUES (33, 'order', '42 EUR');
+RESET lifecycle.on_error;
+-- in a batch, only the rows that fail fail
+INSERT INTO people (id) SELECT generate_series(1000, 1099);
+INSERT INTO clicks (person, name) SELECT id, 'signup' FROM people WHERE id >= 1000;
+INSERT INTO clicks (person, name, amount) SELECT id, 'order', CASE WHEN id % 10 = 0 THEN 'x' ELSE '200' END FROM people WHERE id >= 1000;
+SELECT rule, count(*), min(id), max(id) FROM log WHERE id >= 1000 AND event = 'order' GROUP BY rule ORDER BY rule;
+SELECT count(*), min(subject_id), max(subject_id) FROM person.failures WHERE subject_id >= 1000;
+-- a rule that fails on every row is skipped after a while, with a warning
+INSERT INTO people (id) SELECT generate_series(2000, 2299);
+INSERT INTO clicks (person, name) SELECT id, 'signup' FROM people WHERE id >= 2000;
+INSERT INTO clicks (person, name, amount) SELECT id, 'order', 'x' FROM people WHERE id >= 2000;
+SELECT count(*) FROM person.failures WHERE subject_id >= 2000;
+SELECT count(*) FROM person.subjects WHERE subject_id >= 2000 AND stage = 'buyer';
+-- a condition that never ends is stopped
+SET lifecycle.condition_timeout = '100ms';
+SELECT define_transition('person', 'new', 'gone', on_event => 'slow', name => 'slow',
+    condition => $$ (SELECT count(*) FROM generate_series(1, 1000000000) g) > person.id $$);
+INSERT INTO clicks (person, name) VALUES (20, 'slow');
+INSERT INTO people (id) VALUES (40);
+INSERT INTO clicks (person, name) VALUES (40, 'slow');
+SELECT subject_id, name, sqlstate, message FROM person.failures WHERE subject_id IN (20, 40);
+RESET lifecycle.condition_timeout;
+SELECT drop_transition('person', 'slow');
+
+-- chains stop at a fixpoint; a cycle is recorded and stopped, or raised
+SELECT define_transition('person', 'asleep', 'new', condition => $$ person.plan = 'loop' $$, name => 'wake');
+SELECT define_transition('person', 'new', 'asleep', condition => $$ person.plan = 'loop' $$, name => 'sleep');
+INSERT INTO people (id, plan) VALUES (50, 'loop');
+SELECT id, seq, "from", "to", rule FROM log WHERE id = 50;
+SELECT name, sqlstate, message FROM person.failures WHERE subject_id = 50;
+SET lifecycle.on_error = 'raise';
+INSERT INTO people (id, plan) VALUES (51, 'loop');
+RESET lifecycle.on_error;
+SELECT drop_transition('person', 'wake');
+SELECT drop_transition('person', 'sleep');
+
+-- entry rules
+SELECT define_transition('person', NULL, 'buyer', condition => $$ person.plan = 'pro' $$, name => 'born a buyer');
+INSERT INTO people (id, plan) VALUES (60, 'pro'), (61, 'free');
+SELECT id, seq, "from", "to", cause, rule FROM log WHERE id IN (60, 61);
+
+-- by hand
+SELECT lifecycle.move('person', 61, 'asleep', reason => 'phone call'), lifecycle.move('person', '61'::text, 'asleep');
+SELECT to_stage, cause, actor = session_user AS me, reason FROM person.transitions WHERE subject_id = 61 ORDER BY seq;
+SELECT lifecycle.move('person', 61, 'nowhere');
+SELECT lifecycle.move('person', 777, 'new');
+SELECT lifecycle.move('person', 'x'::text, 'new');
+SELECT lifecycle.move('nobody', 61, 'new');
+SET ROLE capture_app;
+SELECT lifecycle.move('person', 61, 'new');
+SELECT lifecycle.capture('person', 'clicks', ARRAY[NULL::clicks]);
+CALL lifecycle.backfill('person');
+RESET ROLE;
+SELECT * FROM verify('person');
+
+-- a trigger without its lifecycle, as after a restore of the schema alone: it warns once, and does nothing
+BEGIN;
+ALTER TABLE lifecycle.lifecycles DISABLE TRIGGER USER;
+CREATE TABLE other (id bigint PRIMARY KEY);
+CREATE TRIGGER lifecycle_ghost AFTER INSERT ON other REFERENCING NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION lifecycle._capture_subject('ghost');
+CREATE TRIGGER lifecycle_person AFTER INSERT ON other REFERENCING NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION lifecycle._capture_subject('person');
+INSERT INTO other VALUES (1);
+INSERT INTO other VALUES (2);
+SELECT count(*) FROM person.subjects WHERE subject_id IN (1, 2);
+ROLLBACK;
+
+SELECT drop_lifecycle('person');
+SELECT tgname FROM pg_trigger WHERE tgrelid IN ('people'::regclass, 'clicks'::regclass);
+SET client_min_messages = warning;
+DROP SCHEMA capture CASCADE;
+DROP ROLE capture_app;
