@@ -15,7 +15,7 @@ CREATE TABLE people (
 );
 CREATE TABLE clicks (
     id     bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
-    person bigint,
+    person int,
     name   text,
     at     timestamptz NOT NULL DEFAULT '2026-01-01 12:00+00',
     amount text
@@ -34,7 +34,7 @@ CREATE VIEW log AS SELECT subject_id AS id, seq, from_stage AS "from", to_stage 
 -- INSERT: a subject enters the initial stage; several events of a statement are several transitions, in the order of their times
 INSERT INTO people (id, name) VALUES (1, 'Ada'), (2, 'Bob'), (3, 'Cy');
 INSERT INTO clicks (person, name, at) VALUES (1, 'purchase', '2026-01-02'), (1, 'signup', '2026-01-01'), (2, 'purchase', '2026-01-01'),
-    (2, 'nothing', '2026-01-01'), (99, 'purchase', '2026-01-01'), (NULL, 'purchase', '2026-01-01'), (3, NULL, '2026-01-01');
+    (2, 'nothing', '2026-01-01'), (99, 'purchase', '2026-01-01'), (-1, 'purchase', '2026-01-01'), (NULL, 'purchase', '2026-01-01'), (3, NULL, '2026-01-01');
 TABLE log;
 -- event times may run backwards, transitions do not
 INSERT INTO clicks (person, name, at) VALUES (1, 'bye', '2020-01-01');
@@ -81,7 +81,7 @@ INSERT INTO clicks (person, name) VALUES (8, 'bye');
 ROLLBACK;
 SELECT id, seq, "from", "to", rule FROM log WHERE id = 8;
 -- a data-modifying CTE: the subject and its event in one statement
-WITH p AS (INSERT INTO people (id) VALUES (9) RETURNING id) INSERT INTO clicks (person, name) SELECT id, 'signup' FROM p;
+WITH p AS (INSERT INTO people (id) VALUES (9) RETURNING id::int) INSERT INTO clicks (person, name) SELECT id, 'signup' FROM p;
 SELECT id, seq, "from", "to", rule FROM log WHERE id = 9;
 
 -- DELETE, the same key again, a change of the key, TRUNCATE

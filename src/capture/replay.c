@@ -145,20 +145,19 @@ append_names(StringInfo sql, LcLifecycle *lc)
 }
 
 /*
- * The events of a source for the subjects of a batch: key, time, name, and the columns that conditions read. A range of keys where the types agree, so
- * that the planner may choose between an index and a scan.
+ * The events of a source for the subjects of a batch: key, time, name, and the columns that conditions read. A range of keys, so that the planner may choose
+ * between an index and a scan; not of texts, which two tables may order differently.
  */
 static char *
 history_query(LcLifecycle *lc, LcSource *source, bool *range)
 {
 	StringInfoData sql;
 	LcColumns  *columns = lc_source_columns(lc, source);
-	char	   *key = psprintf("e.%s%s", quote_identifier(source->subject_column),
-							   source->same_type ? "" : psprintf("::pg_catalog.text::%s", lc->key_type_sql));
+	char	   *key = psprintf("e.%s", quote_identifier(source->subject_column));
 
-	*range = source->same_type && lc->key_type != TEXTOID;
+	*range = lc->key_type != TEXTOID;
 	initStringInfo(&sql);
-	appendStringInfo(&sql, "SELECT %s, e.%s, %s", key, quote_identifier(source->time_column),
+	appendStringInfo(&sql, "SELECT %s::%s, e.%s, %s", key, lc->key_type_sql, quote_identifier(source->time_column),
 					 source->name_column ? psprintf("e.%s::pg_catalog.text", quote_identifier(source->name_column)) :
 					 "NULL::pg_catalog.text");
 	for (int i = 0; i < columns->n; i++)

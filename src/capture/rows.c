@@ -32,7 +32,6 @@
 #include "utils/rel.h"
 #include "utils/timestamp.h"
 #include "utils/tuplestore.h"
-#include "utils/uuid.h"
 #include "worker/worker.h"
 
 PG_FUNCTION_INFO_V1(lifecycle_capture_subject);
@@ -102,66 +101,28 @@ integer_key(LcLifecycle *lc, int64 value, Datum *key)
 	}
 }
 
-/* A key from its text; false when it cannot be one. Nothing here raises an error. */
-static bool
-text_key(LcLifecycle *lc, char *text, Datum *key)
-{
-	char	   *end;
-	int64		number;
-	int			digits = 0;
-
-	switch (lc->key_type)
-	{
-		case INT2OID:
-		case INT4OID:
-		case INT8OID:
-			errno = 0;
-			number = strtoll(text, &end, 10);
-			return errno == 0 && end != text && *end == '\0' && integer_key(lc, number, key);
-		case UUIDOID:
-			for (end = text; *end; end++)
-			{
-				if (isxdigit((unsigned char) *end))
-					digits++;
-				else if (*end != '-' || digits == 0 || digits % 4 != 0 || end[-1] == '-')
-					return false;
-			}
-			if (digits != 32 || end[-1] == '-')
-				return false;
-			*key = DirectFunctionCall1(uuid_in, CStringGetDatum(text));
-			return true;
-		default:
-			*key = CStringGetTextDatum(text);
-			return true;
-	}
-}
-
 /* The subject's key from the column of an event; false when it cannot be one. In CurrentMemoryContext. */
 static bool
 subject_key(LcLifecycle *lc, LcSource *source, Datum value, Datum *key)
 {
-	Oid			output;
-	bool		varlena;
-
 	if (source->same_type)
 	{
 		*key = lc->key_len == -1 ? PointerGetDatum(PG_DETOAST_DATUM_COPY(value)) : lc_key_copy(lc, value);
 		return true;
 	}
-	if (lc->key_type == INT2OID || lc->key_type == INT4OID || lc->key_type == INT8OID)
-		switch (source->subject_type)
-		{
-			case INT2OID:
-				return integer_key(lc, DatumGetInt16(value), key);
-			case INT4OID:
-				return integer_key(lc, DatumGetInt32(value), key);
-			case INT8OID:
-				return integer_key(lc, DatumGetInt64(value), key);
-			default:
-				break;
-		}
-	getTypeOutputInfo(source->subject_type, &output, &varlena);
-	return text_key(lc, OidOutputFunctionCall(output, value), key);
+	/* Integers of another size: the only other types that a source may have. */
+	switch (source->subject_type)
+	{
+		case INT2OID:
+			return integer_key(lc, DatumGetInt16(value), key);
+		case INT4OID:
+			return integer_key(lc, DatumGetInt32(value), key);
+		case INT8OID:
+			return integer_key(lc, DatumGetInt64(value), key);
+		default:
+			elog(ERROR, "unexpected type %u of a subject column", source->subject_type);
+	}
+	return false;
 }
 
 /* The event's time; without a time zone it is UTC, and without any sense it is now. */

@@ -93,12 +93,11 @@ last_event(LcBatch *batch, LcSubject *subject, LcRule *rule)
 		if (!can_carry(source, rule))
 			continue;
 		initStringInfo(&sql);
-		appendStringInfo(&sql, "SELECT max(e.%1$s)%4$s FROM %2$s e %6$s WHERE e.%3$s%5$s = ANY ($1)",
+		appendStringInfo(&sql, "SELECT max(e.%1$s)%4$s FROM %2$s e %5$s WHERE e.%3$s = ANY ($1)",
 						 quote_identifier(source->time_column),
 						 quote_qualified_identifier(get_namespace_name(get_rel_namespace(source->table)), get_rel_name(source->table)),
 						 quote_identifier(source->subject_column),
 						 source->time_type == TIMESTAMPTZOID ? "" : "::pg_catalog.timestamptz",
-						 source->same_type ? "" : psprintf("::pg_catalog.text::%s", lc->key_type_sql),
 						 source->becomes ? lc_becomes_lateral(lc, source, "e") : "");
 		if (source->name_column)
 			appendStringInfo(&sql, " AND e.%s::pg_catalog.text = $2", quote_identifier(source->name_column));
