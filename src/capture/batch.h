@@ -13,12 +13,12 @@
 #include "catalog/definitions.h"
 #include "catalog/sql.h"
 #include "fmgr.h"
+#include "lifecycle.h"
 #include "storage/itemptr.h"
 #include "utils/jsonb.h"
 
 #define LC_CHUNK_ROWS	5000	/* events or subjects of one batch */
 #define LC_CHUNK_BYTES	(8 * 1024 * 1024)	/* of kept columns in one batch */
-#define LC_QUARANTINE	100		/* errors in a row after which a rule is skipped until it is defined again */
 
 /* What capture keeps of a row: the columns that conditions may read, in the order of LcColumns.attnums. */
 typedef struct LcColumns
