@@ -109,8 +109,8 @@ PROVE_TESTS = test/t/*.pl
 # clang's bitcode is for JIT only; building it doubles the time and needs clang.
 override with_llvm = no
 
-# These goals install PostgreSQL where it is missing, so they do not ask PGXS.
-SETUP_GOALS = test demo
+# These goals install PostgreSQL where it is missing or do without it, so they do not ask PGXS.
+SETUP_GOALS = test demo dist indent
 ifneq ($(filter-out $(SETUP_GOALS),$(or $(MAKECMDGOALS),all)),)
 PG_CONFIG ?= pg_config
 PGXS := $(shell $(PG_CONFIG) --pgxs)
@@ -133,17 +133,20 @@ test:
 demo:
 	@exec env PG='$(PG)' KEEP='$(KEEP)' test/demo/run
 
-# PostgreSQL's own formatter and flags; `make typedefs` writes the list of types that it needs from the debug information of the build.
-INDENT = $(firstword $(shell command -v pg_bsd_indent) $(wildcard /usr/lib/postgresql/*/bin/pg_bsd_indent) pg_bsd_indent)
-INDENT_FLAGS = -bad -bap -bbb -bc -bl -cli1 -cp33 -cdb -nce -d0 -di12 -nfc1 -i4 -l79 -lp -lpl -nip -npro -sac -tpg -ts4
+# Formats the C files. `make typedefs` writes the list of types that it needs, from the debug information and our own definitions, but for
+# those that are names of variables here.
+C_FILES = $(wildcard src/*.[ch] src/*/*.[ch])
 
 indent:
-	for file in $(wildcard src/*.[ch] src/*/*.[ch]); do \
-		$(INDENT) $$file $$file.indented $(INDENT_FLAGS) -Usrc/typedefs.list && mv $$file.indented $$file || exit 1; \
-	done
+	@test/indent $(C_FILES)
 
 typedefs: all
-	readelf --debug-dump=info $(OBJS) | awk '/DW_TAG_/ {t = /DW_TAG_typedef/} t && /DW_AT_name/ {print $$NF; t = 0}' | \
-		LC_ALL=C sort -u > src/typedefs.list
+	{ readelf --debug-dump=info $(OBJS) | awk '/DW_TAG_/ {t = /DW_TAG_typedef/} t && /DW_AT_name/ {print $$NF; t = 0}'; \
+		sed -nE 's/^} ([A-Za-z]+);.*/\1/p' $(C_FILES); } | \
+		grep -vxE 'text|date|string|type|element|timestamp' | LC_ALL=C sort -u > src/typedefs.list
 
-.PHONY: test demo indent typedefs
+# The archive that PGXN wants.
+dist:
+	git archive --format=zip --prefix=$(EXTENSION)-$(EXTVERSION)/ -o $(EXTENSION)-$(EXTVERSION).zip HEAD
+
+.PHONY: dist test demo indent typedefs
