@@ -18,6 +18,7 @@
 #include "access/xact.h"
 #include "catalog/pg_type.h"
 #include "common/hashfn.h"
+#include "compat.h"
 #include "engine/run.h"
 #include "executor/tuptable.h"
 #include "miscadmin.h"
@@ -230,7 +231,7 @@ lc_claim_runs(LcRunBatch *batch, LcQueueScan *scan, int limit)
 	claim.snapshot = RegisterSnapshot(GetLatestSnapshot());
 	if (scan->low_water != DT_NOBEGIN)
 		ScanKeyInit(&key, 1, BTGreaterEqualStrategyNumber, F_TIMESTAMPTZ_GE, TimestampTzGetDatum(scan->low_water)), nkeys = 1;
-	claim.index_scan = index_beginscan(claim.due, index, claim.snapshot, nkeys, 0);
+	claim.index_scan = lc_index_beginscan(claim.due, index, claim.snapshot, nkeys);
 	index_rescan(claim.index_scan, &key, nkeys, NULL, 0);
 	for (;;)
 	{
