@@ -24,6 +24,7 @@
 #include "clock.h"
 #include "commands/dbcommands.h"
 #include "commands/extension.h"
+#include "compat.h"
 #include "engine/engine.h"
 #include "executor/spi.h"
 #include "fmgr.h"
@@ -92,7 +93,7 @@ publish_state(LcSlotState state)
 }
 
 static bool extension_is_here(void);
-static void leave(LcSlotState state) pg_attribute_noreturn();
+pg_noreturn static void leave(LcSlotState state);
 
 /*
  * Runs `work` in a transaction of its own. An error is logged as a warning, unless the extension is gone, and false returned; `transient` says
