@@ -76,8 +76,9 @@ SELECT event(1, 'purchase');
 SELECT is(path(1), 'awareness > consideration > conversion > inactive > retention', 'a purchase brings back');
 UPDATE customers SET plan = 'team' WHERE id = 1;
 SELECT is(path(1), 'awareness > consideration > conversion > inactive > retention > advocacy', 'a changed row moves');
-SELECT is(causes(1), 'entry, rule:awareness → consideration on newsletter_signup, rule:{awareness,consideration} → conversion on purchase, '
-    || 'timer:{conversion,retention,advocacy} → inactive without purchase for 90 days, rule:inactive → retention on purchase, rule:retention → advocacy on condition',
+SELECT is(causes(1), 'entry, rule:awareness to consideration on newsletter_signup, rule:awareness, consideration to conversion on purchase, '
+    || 'timer:conversion, retention, advocacy to inactive without purchase for 90 days, rule:inactive to retention on purchase, '
+    || 'rule:retention to advocacy if condition',
     'each transition with its cause');
 SELECT is(runs(1), 'onboarding: completed', 'onboarding once only');
 SELECT results_eq($$ SELECT stage::text, subjects FROM customer.stage_summary WHERE subjects > 0 $$,

@@ -1,0 +1,117 @@
+-- Rules that wait for time: after, without_event, on_date; they fire at their own time, follow what happens, and arm themselves again.
+\ir shop.psql
+SELECT plan(45);
+
+-- after
+SELECT define_transition('customer', 'awareness', 'lost', after => '30 days');
+SELECT customer(1);
+SELECT advance_clock('10 days');
+SELECT customer(2);
+SELECT advance_clock(until => '2026-01-31 08:59:59.999999+00');
+SELECT is(path(1), 'awareness', 'after: not a microsecond too early');
+SELECT advance_clock('1 microsecond');
+SELECT is(path(1), 'awareness > lost', 'at its time');
+SELECT is(since(1), '2026-01-31 09:00+00', 'since the time at which it was due');
+SELECT is(path(2), 'awareness', 'who came later waits longer');
+SELECT advance_clock('30 days');
+SELECT is(since(2), '2026-02-10 09:00+00', 'and each is moved at its own time, also when the clock jumps');
+SELECT is(causes(2), 'entry, timer:awareness to lost after 30 days', 'the timer is the cause');
+-- leaving in time; coming back arms again
+SELECT define_transition('customer', 'any', 'retention', on_event => 'call');
+SELECT define_transition('customer', 'retention', 'awareness', on_event => 'back');
+SELECT customer(3);
+SELECT event(3, 'call', now('customer') + interval '29 days');
+SELECT advance_clock('29 days');
+SELECT event(3, 'back');
+SELECT is((SELECT count(*) FROM customer._due WHERE subject_id = 3), 1::bigint, 'who comes back has one timer');
+SELECT advance_clock('29 days');
+SELECT is(path(3), 'awareness > retention > awareness', 'and the old time counts no more');
+SELECT advance_clock('1 day');
+SELECT is(path(3), 'awareness > retention > awareness > lost', 'but the new one does');
+SELECT verified();
+
+-- a condition beside it is asked when it fires
+SELECT forget();
+SELECT define_transition('customer', 'awareness', 'lost', after => '10 days', condition => $$ customer.plan = 'free' $$);
+SELECT customer(5), customer(6, plan => 'team');
+SELECT advance_clock('10 days');
+SELECT is(path(5), 'awareness > lost', 'its condition is true then: moved');
+SELECT is(path(6), 'awareness', 'not true: not moved');
+UPDATE customers SET plan = 'free' WHERE id = 6;
+SELECT is(path(6), 'awareness', 'a change alone does not fire a timer');
+SELECT advance_clock('10 days');
+SELECT is(path(6), 'awareness > lost', 'it is asked again after the same time');
+SELECT verified();
+
+-- without_event
+SELECT forget();
+SET lifecycle.clock = '2026-06-01 00:00+00';
+SELECT define_transition('customer', 'awareness', 'inactive', without_event => 'login', after => '7 days');
+SELECT define_transition('customer', 'inactive', 'awareness', on_event => 'login');
+SELECT customer(id) FROM generate_series(10, 15) AS id;
+-- 10 nothing; 11 exactly at the deadline; 12 just after; 13 before, twice; 14 another event; 15 comes late, with an early time
+SELECT event(13, 'login', '2026-06-03 12:00+00'), event(13, 'login', '2026-06-05 06:00+00'), event(14, 'look', '2026-06-05 00:00+00');
+SELECT event(11, 'login', '2026-06-08 00:00+00');
+SELECT advance_clock(until => '2026-06-07 23:59:59+00');
+SELECT is((SELECT string_agg(DISTINCT path(id), ', ') FROM generate_series(10, 15) AS id), 'awareness', 'all are there before the deadline');
+SELECT advance_clock('1 second');
+SELECT is(path(10), 'awareness > inactive', 'no event: inactive');
+SELECT is(path(11), 'awareness', 'an event at the very time of the deadline wins');
+SELECT is(path(13), 'awareness', 'an event before puts it off');
+SELECT is(path(14), 'awareness > inactive', 'another event does not');
+SELECT event(12, 'login', '2026-06-08 00:00:01+00');
+SELECT is(path(12), 'awareness > inactive > awareness', 'an event just after comes too late, and brings back');
+SELECT is((SELECT until FROM customer.waiting WHERE subject_id = 13), '2026-06-12 06:00+00', 'the last of the events counts');
+SELECT is((SELECT until FROM customer.waiting WHERE subject_id = 12), '2026-06-15 00:00:01+00', 'who came back has a new deadline');
+SELECT is((SELECT until FROM customer.waiting WHERE subject_id = 11), '2026-06-15 00:00+00', 'the timer has put itself off');
+SELECT advance_clock(until => '2026-06-12 05:59:59+00');
+SELECT is(path(13), 'awareness', 'not before');
+SELECT advance_clock('1 second');
+SELECT is(since(13), '2026-06-12 06:00+00', 'seven days after the last event');
+-- an event that is known by the time it fires counts by its own time, however late it was written
+SELECT event(15, 'login', '2026-06-02 00:00+00');
+SELECT is(path(15), 'awareness > inactive > awareness', 'an event of the past brings back: it is news');
+SELECT verified();
+-- a timer costs nothing per event
+SELECT customer(16);
+SELECT event(16, 'login') FROM generate_series(1, 50);
+SELECT is((SELECT count(*) FROM customer._due WHERE subject_id = 16), 1::bigint, 'fifty events, one timer');
+
+-- on_date follows its row
+SELECT forget();
+SET lifecycle.clock = '2026-07-01 00:00+00';
+SELECT define_transition('customer', 'awareness', 'consideration', on_date => $$ customer.renewal_at - interval '7 days' $$, name => 'renewal');
+INSERT INTO customers (id, renewal_at) VALUES (20, '2026-07-20'), (21, '2026-07-20'), (22, '2026-07-20'), (23, NULL), (24, '2026-07-04'), (25, 'infinity'),
+    (26, '2026-07-20');
+SELECT is((SELECT count(*) FROM customer.waiting WHERE subject_id IN (23, 25)), 0::bigint, 'no date, no timer');
+UPDATE customers SET renewal_at = '2026-07-10' WHERE id = 21;
+UPDATE customers SET renewal_at = '2026-08-10' WHERE id = 22;
+UPDATE customers SET renewal_at = '2026-07-15' WHERE id = 23;
+UPDATE customers SET renewal_at = NULL WHERE id = 26;
+SELECT is((SELECT until FROM customer.waiting WHERE subject_id = 21), '2026-07-03 00:00+00', 'an earlier date counts at once');
+SELECT is((SELECT count(*) FROM (SELECT FROM customer._due GROUP BY subject_id HAVING count(*) > 1) AS twice), 0::bigint, 'one timer each');
+SELECT run_due();
+SELECT is(path(24), 'awareness > consideration', 'a date in the past fires at once');
+SELECT advance_clock(until => '2026-07-12 23:59+00');
+SELECT is(since(21), '2026-07-03 00:00+00', 'the earlier one fired at its time');
+SELECT is(since(23), '2026-07-08 00:00+00', 'a date that came later too');
+SELECT is(path(20), 'awareness', 'the one that stayed is not due yet');
+SELECT advance_clock('1 minute');
+SELECT is(path(20), 'awareness > consideration', 'now it is');
+SELECT is(path(22), 'awareness', 'the one put off is not');
+SELECT is(path(26), 'awareness', 'nor the one whose date was taken away');
+SELECT advance_clock(until => '2026-08-03 00:00+00');
+SELECT is(since(22), '2026-08-03 00:00+00', 'it fires at its new time');
+SELECT is(causes(22), 'entry, timer:renewal', 'once');
+SELECT verified();
+
+-- a rule that is dropped takes its timers along
+SELECT define_transition('customer', 'awareness', 'lost', after => '1 day', name => 'short');
+SELECT customer(30);
+SELECT isnt_empty($$ SELECT FROM customer._due WHERE subject_id = 30 AND kind = 'r' $$, 'armed');
+SELECT drop_transition('customer', 'short');
+SELECT is_empty($$ SELECT FROM customer._due WHERE subject_id = 30 AND kind = 'r' $$, 'disarmed');
+SELECT verified();
+
+SELECT * FROM finish();
+ROLLBACK;
