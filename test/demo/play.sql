@@ -6,5 +6,5 @@ SELECT format($$
      WHERE created_at >= %2$L AND created_at < %1$L;
     INSERT INTO events (customer_id, name, occurred_at, properties) SELECT customer_id, name, occurred_at, properties FROM script.events
      WHERE occurred_at >= %2$L AND occurred_at < %1$L ORDER BY occurred_at;
-    INSERT INTO script.days SELECT %1$L, run_due('customer');
+    INSERT INTO script.days SELECT %1$L, clock_timestamp(), run_due('customer'), clock_timestamp();
 $$, day + interval '1 day', day) FROM generate_series(timestamptz '2025-01-01 00:00+00', '2025-12-31 00:00+00', '1 day') day \gexec
