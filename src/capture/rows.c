@@ -360,6 +360,8 @@ capture_row(LcLifecycle *lc, LcSource *source, TriggerData *data)
 	TupleTableSlot *slot = update ? data->tg_newslot : data->tg_trigslot;
 	TupleTableSlot *old_slot = update ? data->tg_trigslot : NULL;
 	Relation	parent = NULL;
+	TupleTableSlot *mapped = NULL;
+	TupleTableSlot *old_mapped = NULL;
 	LcListener *listener;
 	LcRows	   *rows;
 	LcEvent    *event;
@@ -372,10 +374,13 @@ capture_row(LcLifecycle *lc, LcSource *source, TriggerData *data)
 		map = convert_tuples_by_name(desc, RelationGetDescr(parent));
 		if (map)
 		{
-			slot = execute_attr_map_slot(map->attrMap, slot, MakeSingleTupleTableSlot(RelationGetDescr(parent), &TTSOpsVirtual));
+			mapped = MakeSingleTupleTableSlot(RelationGetDescr(parent), &TTSOpsVirtual);
+			slot = execute_attr_map_slot(map->attrMap, slot, mapped);
 			if (old_slot)
-				old_slot = execute_attr_map_slot(map->attrMap, old_slot,
-												 MakeSingleTupleTableSlot(RelationGetDescr(parent), &TTSOpsVirtual));
+			{
+				old_mapped = MakeSingleTupleTableSlot(RelationGetDescr(parent), &TTSOpsVirtual);
+				old_slot = execute_attr_map_slot(map->attrMap, old_slot, old_mapped);
+			}
 		}
 	}
 	listener = lc_row_listener(lc, source, slot);
@@ -387,6 +392,10 @@ capture_row(LcLifecycle *lc, LcSource *source, TriggerData *data)
 			lc_rows_add_old(rows, event, slot, old_slot);
 		lc_rows_run(rows);
 	}
+	if (mapped)
+		ExecDropSingleTupleTableSlot(mapped);
+	if (old_mapped)
+		ExecDropSingleTupleTableSlot(old_mapped);
 	if (parent)
 		relation_close(parent, AccessShareLock);
 }
