@@ -364,7 +364,7 @@ static void
 insert_runs(LcBatch *batch)
 {
 	LcLifecycle *lc = batch->lc;
-	TimestampTz due_at = batch->replay ? batch->now : lc_now(lc->simulated);
+	TimestampTz real_now = lc_now(false);
 	MemoryContext row;
 	LcBulk	   *bulk;
 	LcDue	   *due;
@@ -418,7 +418,7 @@ insert_runs(LcBatch *batch)
 			{
 				LcDue	   *first = &due[ndue++];
 
-				first->due_at = due_at;
+				first->due_at = !lc->simulated ? real_now : batch->replay ? batch->now : batch->subjects[i].now;
 				first->subject = batch->subjects[i].key;
 				first->enrollment = run->id;
 				first->entered_at = run->entered_at;

@@ -220,6 +220,7 @@ lc_batch_add(LcBatch *batch, Datum key)
 	subject = &batch->subjects[batch->nsubjects++];
 	memset(subject, 0, sizeof(LcSubject));
 	subject->key = key;
+	subject->now = batch->now;
 	subject->stage = LC_NO_STAGE;
 	return subject;
 }

@@ -162,6 +162,7 @@ typedef struct LcReplay
 typedef struct LcSubject
 {
 	Datum		key;
+	TimestampTz now;			/* what time it is for it; in a simulation not the same for all timers and moves of a batch */
 	/* what is asked of it */
 	LcEvent   **events;
 	int			nevents;

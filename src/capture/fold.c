@@ -65,7 +65,7 @@ time_of(LcBatch *batch, LcSubject *subject)
 		return subject->event->at;
 	if (subject->replay && subject->replay->clock != DT_NOBEGIN)
 		return subject->replay->clock;
-	return subject->timer ? Min(subject->timer->now, subject->timer->due->due_at) : batch->now;
+	return subject->timer ? Min(subject->now, subject->timer->due->due_at) : subject->now;
 }
 
 static LcTransition *

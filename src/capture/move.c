@@ -48,7 +48,12 @@ lc_move_subjects(LcLifecycle *lc, LcMove *moves, int n, bool skip_locked)
 	sort_lifecycle = lc;
 	qsort(sorted, n, sizeof(LcMove *), compare_moves);
 	for (int i = 0; i < n; i++)
-		lc_batch_add(batch, sorted[i]->subject)->move = sorted[i];
+	{
+		LcSubject  *subject = lc_batch_add(batch, sorted[i]->subject);
+
+		subject->move = sorted[i];
+		subject->now = sorted[i]->at;
+	}
 	lc_batch_run(batch);
 	lc_batch_end(batch);
 }

@@ -198,7 +198,8 @@ lc_fire_timers(LcLifecycle *lc, LcTimer *timers, int n)
 		LcSubject  *subject = lc_batch_add(batch, sorted[i]->due->subject);
 
 		subject->timer = sorted[i];
-		batch->now = Max(batch->now, sorted[i]->now);
+		subject->now = sorted[i]->now;
+		batch->now = Max(batch->now, subject->now);
 	}
 	lc_batch_run(batch);
 	lc_batch_end(batch);

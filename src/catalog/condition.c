@@ -13,6 +13,7 @@
 
 #include "access/htup_details.h"
 #include "access/relation.h"
+#include "access/transam.h"
 #include "catalog/checks.h"
 #include "catalog/condition.h"
 #include "catalog/namespace.h"
@@ -483,6 +484,8 @@ walk_for_reads(Node *node, void *context)
 		note_parameter(reads, ((Param *) node)->paramid, 0);
 	else if (IsA(node, SubLink))
 		reads->condition->has_subquery = true;
+	else if (IsA(node, FuncExpr) && ((FuncExpr *) node)->funcid >= FirstNormalObjectId)
+		reads->condition->reads_clock = true;
 	else if (IsA(node, RangeTblEntry))
 	{
 		if (((RangeTblEntry *) node)->rtekind == RTE_RELATION)
@@ -550,6 +553,7 @@ load_function(Oid function)
 		condition->event_table = typeidTypeRelid(types[2]);
 	for (int i = 0; i < n; i++)
 		parameters = lappend(parameters, names[i]);
+	condition->reads_clock = form->prorettype == VOIDOID;
 	(void) walk_for_reads((Node *) function_query(tuple), &reads);
 
 	initStringInfo(&sql);
@@ -576,6 +580,9 @@ lc_condition_load(LcLifecycle *lc, const char *name, int *n)
 				 errhint("Define what it belongs to again.")));
 	*n = 0;
 	foreach(cell, functions)
-		conditions[(*n)++] = load_function(lfirst_oid(cell));
+	{
+		conditions[*n] = load_function(lfirst_oid(cell));
+		lc->reads_clock |= conditions[(*n)++]->reads_clock;
+	}
 	return conditions;
 }

@@ -40,6 +40,7 @@ typedef struct LcCondition
 	bool		reads_event;
 	bool		reads_enrollment;
 	bool		has_subquery;	/* may read other tables */
+	bool		reads_clock;	/* calls functions that are not PostgreSQL's own, such as lifecycle.now(), or is a statement */
 	bool		whole_row;		/* row_columns would be all of them */
 	bool		whole_event;
 	Bitmapset  *row_columns;
@@ -198,6 +199,7 @@ typedef struct LcLifecycle
 	int			format;
 	LcCondition *timezone;		/* gives text */
 	LcCondition *recipients;	/* gives setof jsonb, see lc_condition_setof */
+	bool		reads_clock;	/* one of the conditions loaded so far does */
 	int			nstages;
 	LcStage    *stages;			/* by position */
 	int			initial_stage;

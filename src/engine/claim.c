@@ -136,6 +136,12 @@ collect(Claim *claim)
 			if (run->plan->paused)
 				continue;
 		}
+		if (batch->advances && batch->lc->reads_clock && batch->n > 0 && due_at != batch->runs[0].due.due_at)
+		{
+			leave(claim, due_at);
+			claim->limit = batch->n;
+			return;
+		}
 		if (!lc_keymap_add(batch->map, batch->n))
 		{
 			leave(claim, due_at);
@@ -240,7 +246,7 @@ lc_claim_runs(LcRunBatch *batch, LcQueueScan *scan, int limit)
 		collect(&claim);
 		take(&claim, first);
 		/* Rows that somebody else has taken: look further, until there is something to do. */
-		if (claim.at_end || batch->n > limit / 2)
+		if (claim.at_end || batch->n > claim.limit / 2)
 			break;
 		if (claim.seen >= claim.max_seen)
 		{

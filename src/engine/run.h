@@ -92,6 +92,7 @@ typedef struct LcRunBatch
 	LcLifecycle *lc;
 	LcEngineState *state;
 	TimestampTz now;
+	bool		advances;		/* the clock of a simulation goes along with the rows */
 	bool		counted;		/* attempts of these rows are counted already (lc_mark_attempt) */
 	MemoryContext context;		/* of the batch */
 	MemoryContext work;			/* of one attempt: outputs and what steps need */
@@ -119,7 +120,7 @@ extern void lc_keymap_rebuild(LcKeyMap *map, int n);		/* of the first n runs */
 
 /*
  * claim.c: takes due rows out of the queue, at most `limit` and one for each subject, and makes runs of them. Those that somebody else holds are left
- * alone. Updates what the scan knows.
+ * alone. While a clock is advanced that the lifecycle's SQL may ask, all of them are due at one time. Updates what the scan knows.
  */
 extern void lc_claim_runs(LcRunBatch *batch, LcQueueScan *scan, int limit);
 extern uint64 lc_due_hash(LcLifecycle *lc, const LcDue *due);

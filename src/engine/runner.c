@@ -324,7 +324,8 @@ lc_run_rows(LcLifecycle *lc, LcQueueScan *scan, int limit, TimestampTz until)
 		return 0;
 	}
 	begin_batch(batch, lc);
-	if (until != DT_NOEND)
+	batch->advances = until != DT_NOEND;
+	if (batch->advances)
 		batch->now = until;
 	batch->counted = scan->marked != 0;
 	old = MemoryContextSwitchTo(batch->context);
@@ -333,7 +334,7 @@ lc_run_rows(LcLifecycle *lc, LcQueueScan *scan, int limit, TimestampTz until)
 	MemoryContextSwitchTo(batch->context);
 	lc_claim_runs(batch, scan, batch->counted ? 1 : limit);
 	scan->marked = 0;
-	if (until != DT_NOEND)
+	if (batch->advances)
 		follow_rows(batch);
 	lc_identity_owner(lc, true, &identity);
 	if (batch->n > 0)
