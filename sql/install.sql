@@ -3,7 +3,9 @@ CREATE EXTENSION lifecycle;
 -- a schema that somebody has made beforehand stops the installation
 DROP EXTENSION lifecycle;
 CREATE SCHEMA lifecycle;
+\set SHOW_CONTEXT never
 CREATE EXTENSION lifecycle;
+\set SHOW_CONTEXT errors
 DROP SCHEMA lifecycle;
 CREATE EXTENSION lifecycle;
 

@@ -10,6 +10,7 @@
 #include "miscadmin.h"
 #include "utils/builtins.h"
 #include "utils/datetime.h"
+#include "utils/float.h"
 #include "utils/timestamp.h"
 
 static JsonbValue *push_node(JsonbParseState **state, LcNode *node);
@@ -157,10 +158,16 @@ lc_interval_text(const Interval *interval)
 Interval *
 lc_interval_parse(const char *text, const char *what)
 {
-	Interval   *interval = DatumGetIntervalP(DirectFunctionCall3(interval_in, CStringGetDatum(text),
-																 ObjectIdGetDatum(InvalidOid), Int32GetDatum(-1)));
-	double		days = interval->month * 30.4375 + interval->day + interval->time / (double) USECS_PER_DAY;
+	Interval   *interval = NULL;
+	double		days = get_float8_infinity();
 
+	/* 15 and 16 cannot read it: it is too long on every version. */
+	if (pg_strcasecmp(text, "infinity") != 0)
+	{
+		interval = DatumGetIntervalP(DirectFunctionCall3(interval_in, CStringGetDatum(text),
+														 ObjectIdGetDatum(InvalidOid), Int32GetDatum(-1)));
+		days = interval->month * 30.4375 + interval->day + interval->time / (double) USECS_PER_DAY;
+	}
 	if (days < 0)
 		ereport(ERROR,
 				errcode(ERRCODE_INVALID_PARAMETER_VALUE),
