@@ -59,6 +59,7 @@ OBJS = \
 	src/worker/worker.o \
 	src/analytics/funnel.o \
 	src/analytics/reading.o \
+	src/delivery/messages.o \
 	src/delivery/define_template.o \
 	src/delivery/template_compare.o \
 	src/delivery/template_date.o \
@@ -83,6 +84,7 @@ SQL_PARTS = \
 	src/sql/40_capture.sql \
 	src/sql/50_engine.sql \
 	src/sql/55_template.sql \
+	src/sql/60_messages.sql \
 	src/sql/65_worker.sql \
 	src/sql/70_views.sql \
 	src/sql/75_reading.sql \

@@ -33,8 +33,8 @@
 #include "catalog/sql.h"
 #include "errors.h"
 
-#define CHUNK_ROWS	2000
-#define CHUNK_BYTES (2 * 1024 * 1024)
+#define CHUNK_ROWS	8192
+#define CHUNK_BYTES (8 * 1024 * 1024)
 
 /* How one index gets its entries. */
 typedef struct BulkIndex
@@ -59,7 +59,7 @@ struct LcBulk
 	MemoryContext context;
 	MemoryContext chunk_context;	/* tuples and index entries of one chunk */
 	Relation	rel;
-	TupleDesc	desc;
+	TupleDesc	desc;			/* a copy: slots would pin the relation's own, each in turn */
 	int			ncolumns;
 	AttrNumber *columns;		/* of the caller's columns */
 	int			ndefaults;
@@ -209,7 +209,7 @@ lc_bulk_begin(Oid table, int ncolumns)
 	bulk->context = context;
 	bulk->chunk_context = AllocSetContextCreate(context, "lifecycle bulk insert chunk", ALLOCSET_DEFAULT_SIZES);
 	bulk->rel = table_open(table, RowExclusiveLock);
-	bulk->desc = RelationGetDescr(bulk->rel);
+	bulk->desc = CreateTupleDescCopyConstr(RelationGetDescr(bulk->rel));
 	bulk->ncolumns = ncolumns;
 	bulk->estate = CreateExecutorState();
 	map_columns(bulk);

@@ -32,6 +32,8 @@
 #include "errors.h"
 #include "worker/worker.h"
 
+TimestampTz lc_due_earliest = DT_NOEND;
+
 void
 lc_due_insert(LcLifecycle *lc, const LcDue *rows, int n)
 {
@@ -62,6 +64,7 @@ lc_due_insert(LcLifecycle *lc, const LcDue *rows, int n)
 			earliest = row->due_at;
 	}
 	lc_bulk_end(bulk);
+	lc_due_earliest = Min(lc_due_earliest, earliest);
 	lc_wake_note(lc->name, earliest);
 }
 

@@ -39,6 +39,9 @@ typedef struct LcDue
 	ItemPointerData tid;		/* of the claimed row */
 } LcDue;
 
+/* Due time of the earliest row that lc_due_insert has inserted since the runner set this to DT_NOEND: also what steps have set off. */
+extern TimestampTz lc_due_earliest;
+
 /* Inserts rows, in bulk, and lets the commit wake the scheduler by the earliest of them. As the lifecycle's owner. */
 extern void lc_due_insert(LcLifecycle *lc, const LcDue *rows, int n);
 

@@ -133,7 +133,7 @@ lifecycle_advance_clock(PG_FUNCTION_ARGS)
 	if (PG_ARGISNULL(0))
 		target = PG_GETARG_TIMESTAMPTZ(1);
 	else
-		target = lc_add_interval(start, PG_GETARG_INTERVAL_P(0), NULL);
+		target = lc_add_interval(start, lc_arg_interval(fcinfo, 0, "by_interval"), NULL);
 	if (target < start)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),

@@ -8,6 +8,7 @@
 #define LC_RUN_H
 
 #include "catalog/definitions.h"
+#include "catalog/owner.h"
 #include "engine/due.h"
 #include "engine/engine.h"
 #include "engine/plan.h"
@@ -94,6 +95,7 @@ typedef struct LcRunBatch
 	TimestampTz now;
 	bool		advances;		/* the clock of a simulation goes along with the rows */
 	bool		counted;		/* attempts of these rows are counted already (lc_mark_attempt) */
+	LcIdentity	identity;		/* whose rights come back after the batch's; inside the subtransaction */
 	MemoryContext context;		/* of the batch */
 	MemoryContext work;			/* of one attempt: outputs and what steps need */
 	int			n;

@@ -54,7 +54,6 @@ typedef struct Runner
 	int			nfailures;
 	Failure    *failures;
 	int			back;			/* rows that went back */
-	TimestampTz earliest_back;
 } Runner;
 
 /* Is the error one of the surroundings, that no row is to blame for? */
@@ -112,9 +111,11 @@ attempt(Runner *runner, int first, int last)
 	{
 		SPI_connect();
 		MemoryContextSwitchTo(batch->work);
+		lc_identity_owner(batch->lc, true, &batch->identity);
 		lc_run_steps(batch);
 		lc_write_outputs(batch);
 		set_constraints_immediate();
+		lc_identity_restore(&batch->identity);
 		SPI_finish();
 		ReleaseCurrentSubTransaction();
 	}
@@ -132,10 +133,7 @@ attempt(Runner *runner, int first, int last)
 	if (error == NULL)
 		for (int i = first; i < last; i++)
 			if (batch->runs[i].state == LC_RUN_BACK)
-			{
 				runner->back++;
-				runner->earliest_back = Min(runner->earliest_back, batch->runs[i].due.due_at);
-			}
 	MemoryContextDelete(batch->work);
 	batch->work = NULL;
 	return error;
@@ -161,12 +159,14 @@ run_rows(Runner *runner, int first, int last)
 	if (is_transient(error))
 	{
 		LcDue		due = runner->batch.runs[first].due;
+		LcIdentity	identity;
 
 		if (!runner->batch.lc->simulated)
 			due.due_at = runner->batch.now + LC_RETRY_LOCKED;
+		lc_identity_owner(runner->batch.lc, true, &identity);
 		lc_due_insert(runner->batch.lc, &due, 1);
+		lc_identity_restore(&identity);
 		runner->back++;
-		runner->earliest_back = Min(runner->earliest_back, due.due_at);
 		return;
 	}
 	if (runner->failures == NULL)
@@ -292,6 +292,7 @@ begin_batch(LcRunBatch *batch, LcLifecycle *lc)
 	batch->lc = lc;
 	batch->state = lc_engine_state(lc);
 	batch->now = lc_now(lc->simulated);
+	lc_due_earliest = DT_NOEND;
 	batch->context = AllocSetContextCreate(CurrentMemoryContext, "lifecycle batch", ALLOCSET_DEFAULT_SIZES);
 	if (!OidIsValid(batch->state->failure_sequence))
 		batch->state->failure_sequence = linitial_oid(getOwnedSequences(lc->tables[LC_FAILURES]));
@@ -312,7 +313,7 @@ follow_rows(LcRunBatch *batch)
 int
 lc_run_rows(LcLifecycle *lc, LcQueueScan *scan, int limit, TimestampTz until)
 {
-	Runner		runner = {.earliest_back = DT_NOEND};
+	Runner		runner = {0};
 	LcRunBatch *batch = &runner.batch;
 	MemoryContext old;
 	LcIdentity	identity;
@@ -336,9 +337,9 @@ lc_run_rows(LcLifecycle *lc, LcQueueScan *scan, int limit, TimestampTz until)
 	scan->marked = 0;
 	if (batch->advances)
 		follow_rows(batch);
-	lc_identity_owner(lc, true, &identity);
 	if (batch->n > 0)
 		run_rows(&runner, 0, batch->n);
+	lc_identity_owner(lc, true, &identity);
 	record_failures(&runner);
 	lc_identity_restore(&identity);
 	SPI_finish();
@@ -346,11 +347,8 @@ lc_run_rows(LcLifecycle *lc, LcQueueScan *scan, int limit, TimestampTz until)
 	MemoryContextSwitchTo(old);
 
 	done = batch->n - runner.back;
-	if (runner.back > 0)
-	{
-		lc_scan_lower(scan, runner.earliest_back);
-		scan->next_due = Min(scan->next_due, batch->now + LC_RETRY_LOCKED);
-	}
+	lc_scan_lower(scan, lc_due_earliest);
+	scan->next_due = Min(scan->next_due, runner.back > 0 ? batch->now + LC_RETRY_LOCKED : lc_due_earliest);
 	MemoryContextDelete(batch->context);
 	return done;
 }
@@ -364,7 +362,7 @@ lc_run_batch(LcLifecycle *lc, LcQueueScan *scan)
 bool
 lc_mark_attempt(LcLifecycle *lc, LcQueueScan *scan)
 {
-	Runner		runner = {.earliest_back = DT_NOEND};
+	Runner		runner = {0};
 	LcRunBatch *batch = &runner.batch;
 	MemoryContext old;
 	LcIdentity	identity;

@@ -354,9 +354,11 @@ step_run_sql(LcRunBatch *batch, LcStepPlan *step, LcGroup *group)
 	if (step->statement == NULL)
 		step->statement = lc_rows_statement(batch->lc, &step->condition, 1, step->condition->sql, true, true, NULL);
 	cursors = count_held_cursors();
+	lc_identity_restore(&batch->identity);
 	lc_identity_owner(batch->lc, false, &saved);
 	lc_group_execute(batch, &live, step->statement);
 	lc_identity_restore(&saved);
+	lc_identity_owner(batch->lc, true, &batch->identity);
 	for (uint64 i = 0; i < SPI_processed; i++)
 		found[lc_group_run(batch, i)] = true;
 	SPI_freetuptable(SPI_tuptable);
