@@ -16,9 +16,11 @@
 #include "engine/run.h"
 #include "lifecycle.h"
 #include "miscadmin.h"
+#include "pgtime.h"
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
+#include "worker/worker.h"
 
 #define FOR_GROUP(run, batch, group) \
 	for (int _g = 0; _g < (group)->n && ((run) = &(batch)->runs[(group)->runs[_g]], true); _g++)
@@ -161,12 +163,13 @@ step_branch(LcRunBatch *batch, LcStepPlan *step, LcGroup *group)
 	}
 }
 
-/* The zones of the subjects by run, NULL where there is none; *gone is set where there is no subject. */
+/* The zones of the subjects by run, NULL for UTC, also in place of one that does not exist; *found is set where there is a subject. */
 static char **
 ask_zones(LcRunBatch *batch, const LcGroup *group, bool **found)
 {
 	LcLifecycle *lc = batch->lc;
 	char	  **zones = palloc0(sizeof(char *) * batch->n);
+	int			unknown = 0;
 
 	*found = palloc0(batch->n);
 	if (batch->state->zone_statement == NULL)
@@ -178,8 +181,15 @@ ask_zones(LcRunBatch *batch, const LcGroup *group, bool **found)
 
 		zones[run] = SPI_getvalue(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, 2);
 		(*found)[run] = true;
+		if (zones[run] != NULL && pg_tzset(zones[run]) == NULL)
+		{
+			zones[run] = NULL;
+			unknown++;
+		}
 	}
 	SPI_freetuptable(SPI_tuptable);
+	if (unknown > 0)
+		lc_stats_count(lc->name, "unknown time zones", unknown);
 	return zones;
 }
 
