@@ -112,7 +112,7 @@ PROVE_TESTS = test/t/*.pl
 override with_llvm = no
 
 # These goals install PostgreSQL where it is missing or do without it, so they do not ask PGXS.
-SETUP_GOALS = test demo dist indent
+SETUP_GOALS = test demo bench dist indent
 ifneq ($(filter-out $(SETUP_GOALS),$(or $(MAKECMDGOALS),all)),)
 PG_CONFIG ?= pg_config
 PGXS := $(shell $(PG_CONFIG) --pgxs)
@@ -135,6 +135,10 @@ test:
 demo:
 	@exec env PG='$(PG)' KEEP='$(KEEP)' test/demo/run
 
+# BENCH=numbers or names, SCALE=0.1: see test/bench/run.
+bench:
+	@exec env PG='$(PG)' BENCH='$(BENCH)' SCALE='$(or $(SCALE),1)' test/bench/run
+
 # Formats the C files. `make typedefs` writes the list of types that it needs, from the debug information and our own definitions, but for
 # those that are names of variables here.
 C_FILES = $(wildcard src/*.[ch] src/*/*.[ch])
@@ -151,4 +155,4 @@ typedefs: all
 dist:
 	git archive --format=zip --prefix=$(EXTENSION)-$(EXTVERSION)/ -o $(EXTENSION)-$(EXTVERSION).zip HEAD
 
-.PHONY: dist test demo indent typedefs
+.PHONY: dist test demo bench indent typedefs

@@ -1,0 +1,76 @@
+# shellcheck shell=bash
+# How the benches measure (sourced by test/bench/run): sizes, statements, alternating repetitions, ratios and how they are printed.
+
+# scaled N: that many rows at this SCALE, but no fewer than 1,000.
+scaled() { awk -v n="$1" -v scale="$scale" 'BEGIN { n = int(n * scale); print n < 1000 ? 1000 : n }'; }
+
+# seconds N: how long something is to run at this SCALE.
+seconds() { awk -v n="$1" -v scale="$scale" 'BEGIN { m = int(n * scale + 0.5); print m < 1 ? 1 : m > n ? n : m }'; }
+
+sql() { psql -XqAt -v ON_ERROR_STOP=1 "$@"; }
+
+# timed STATEMENT: runs it in a session of its own; prints its milliseconds.
+timed() { sql -c '\timing on' -c "$1" | awk '/^Time: / { ms = $2 } END { print ms }'; }
+
+# settle TABLE...: all set-up is on disk, statistics and visibility map are there.
+settle() {
+	local tables="$*"
+	[ $# = 0 ] || sql -c "VACUUM (ANALYZE) ${tables// /, }"
+	sql -c CHECKPOINT
+}
+
+median() { printf '%s\n' "$@" | sort -g | awk '{ v[NR] = $1 } END { print NR % 2 ? v[(NR + 1) / 2] : (v[NR / 2] + v[NR / 2 + 1]) / 2 }'; }
+
+declare -A measured=()
+
+# alternate REPETITIONS VARIANT...: calls measure_VARIANT in turns; each prints one figure. Leaves medians in measured[VARIANT], and in
+# measured[VARIANT range] the lowest and the highest.
+alternate() {
+	local repetitions=$1 variant i figure
+	local -A figures=()
+	shift
+	for ((i = 0; i < repetitions; i++)); do
+		for variant; do
+			figure=$("measure_$variant")
+			[[ $figure =~ ^[0-9.]+$ ]] || die "$variant gave no figure: $figure"
+			figures[$variant]+=" $figure"
+		done
+	done
+	for variant; do
+		# shellcheck disable=SC2086 # a list of numbers
+		measured[$variant]=$(median ${figures[$variant]})
+		# shellcheck disable=SC2086
+		measured[$variant range]=$(printf '%s\n' ${figures[$variant]} | sort -g |
+			awk 'NR == 1 { low = $1 } END { printf "%.0f to %.0f", low, $1 }')
+	done
+}
+
+# figure VARIANT UNIT: "3919 ms (3802 to 4011)".
+figure() { printf "%.0f %s (%s)" "${measured[$1]}" "$2" "${measured[$1 range]}"; }
+
+ratio() { awk -v a="$1" -v b="$2" 'BEGIN { printf "%.3f", a / b }'; }
+
+# result NAME RATIO TEXT: the line for programs and the line for people, with the bound of `bounds` and whether it is met.
+result() {
+	local bound=${bounds[$1]-} verdict='no bound'
+	if [ -n "$bound" ]; then
+		verdict=$(awk -v x="$2" -v how="${bound%% *}" -v y="${bound#* }" 'BEGIN {
+			met = how == "<=" ? x <= y : x >= y
+			printf "at %s %s: %s", how == "<=" ? "most" : "least", y, met ? "met" : "NOT met" }')
+	fi
+	printf 'bench %s %s\n    %s. %s. make bench BENCH=%s%s\n' "$1" "$2" "$verdict" "$3" "$1" "$([ "$scale" = 1 ] || echo " SCALE=$scale")"
+}
+
+# wanted NAME: was this one asked for?
+wanted() { [[ " $chosen " == *" $1 "* ]]; }
+
+# server NAME=VALUE...: a fresh server for one figure, with these settings on top of the common ones.
+server() {
+	local env
+	[ ! -e "$tmp/server" ] || stop_server
+	env=$(test/server start "$tmp/server" shared_buffers=2GB max_wal_size=8GB min_wal_size=2GB checkpoint_timeout=30min jit=off \
+		maintenance_work_mem=512MB "$@") || die "no server to measure on"
+	eval "$env"
+	export PGOPTIONS='-c client_min_messages=warning'
+	sql -c 'CREATE EXTENSION lifecycle' -f test/bench/shop.sql
+}
