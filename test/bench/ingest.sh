@@ -83,7 +83,11 @@ by hand in PL/pgSQL $(figure hand ms), with the lifecycle $(figure ours ms), bar
 single() {
 	fresh "$1"
 	PGOPTIONS="-c search_path=$1 -c synchronous_commit=$commit" pgbench -n -M prepared -c 4 -j 2 -T "$(seconds 5)" -D customers="$customers" \
-		-f "test/bench/$2.pgbench" postgres 2>"$tmp/pgbench.log" | awk '/^tps = / { print $3 }'
+		-f "test/bench/$2.pgbench" postgres >"$tmp/pgbench.log" 2>&1 || {
+		tail -n 20 "$tmp/pgbench.log" >&2
+		return 1
+	}
+	awk '/^tps = / { print $3 }' "$tmp/pgbench.log"
 }
 measure_single_bare() { single bare unlistened; }
 measure_unlistened_ours() { single ours unlistened; }

@@ -2,10 +2,10 @@
 # How the benches measure (sourced by test/bench/run): sizes, statements, alternating repetitions, ratios and how they are printed.
 
 # scaled N: that many rows at this SCALE, but no fewer than 1,000.
-scaled() { awk -v n="$1" -v scale="$scale" 'BEGIN { n = int(n * scale); print n < 1000 ? 1000 : n }'; }
+scaled() { awk -v n="$1" -v scale="$scale" 'BEGIN { n = int(n * scale); print (n < 1000 ? 1000 : n) }'; }
 
 # seconds N: how long something is to run at this SCALE.
-seconds() { awk -v n="$1" -v scale="$scale" 'BEGIN { m = int(n * scale + 0.5); print m < 1 ? 1 : m > n ? n : m }'; }
+seconds() { awk -v n="$1" -v scale="$scale" 'BEGIN { m = int(n * scale + 0.5); print (m < 1 ? 1 : m > n ? n : m) }'; }
 
 sql() { psql -XqAt -v ON_ERROR_STOP=1 "$@"; }
 
