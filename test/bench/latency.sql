@@ -9,6 +9,6 @@ SELECT lifecycle.define_template('customer', 'welcome', subject_line => 'Welcome
     body => 'Thank you for your order of {{ event.properties.amount }}.');
 SELECT lifecycle.define_workflow('customer', 'onboarding', state => 'live', entry => lifecycle.on_stage('conversion'),
     steps => lifecycle.steps(lifecycle.send('email', 'welcome')));
-UPDATE lifecycle.lifecycles SET enrolls = true;
+SELECT lifecycle.waive_backfill('customer');
 CREATE SEQUENCE bench.next_customer;
 VACUUM ANALYZE customers, customer.subjects;

@@ -50,7 +50,7 @@ BEGIN
         SELECT w.subject_id, w.id, w.version, 2, w.workflow, 'welcome', 'email', c.email,
                'Welcome, ' || coalesce(c.first_name, 'friend'),
                'Hello ' || c.first_name || ', thank you for being with us on the ' || c.plan || ' plan.',
-               'queued', w.id || '-' || 2, now()
+               'queued', 'customer/' || w.id || '/2/' || to_hex(hashtextextended(c.email, 0)), now()
           FROM woken w JOIN customers c ON c.id = w.subject_id;
         COMMIT;
     END LOOP;
