@@ -1,4 +1,4 @@
-# shellcheck shell=bash disable=SC2317 # measure_… are called by name
+# shellcheck shell=bash disable=SC2154,SC2317 # set by test/bench/run or by what calls; called by name
 # Figure 7: replaying history through the rules.
 
 measure_window() {

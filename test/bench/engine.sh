@@ -1,4 +1,4 @@
-# shellcheck shell=bash disable=SC2317 # measure_… are called by name
+# shellcheck shell=bash disable=SC2154,SC2317 # set by test/bench/run or by what calls; called by name
 # Figures 4 and 5: what one worker does in a second. Its beginning is the call of lifecycle.resume(), its end the commit of the last batch.
 
 # until_done LIFECYCLE N: waits until the worker has written N activity rows; gives up when nothing has moved for 30 seconds.

@@ -1,11 +1,11 @@
-# shellcheck shell=bash disable=SC2317 # measure_… are called by name
+# shellcheck shell=bash disable=SC2154,SC2317 # set by test/bench/run or by what calls; called by name
 # Figures 1 to 3: what capture costs those who insert events, in bulk and row by row.
 
 ingest_columns='(customer_id, name, occurred_at, properties)'
 
 set_up_ingest() {
 	customers=$(scaled 200000)
-	server autovacuum=off "$@"
+	server autovacuum=off
 	sql -v customers="$customers" -v events="$(scaled 1000000)" -f test/bench/ingest.sql -f test/bench/by_hand.sql >/dev/null
 }
 

@@ -1,4 +1,4 @@
-# shellcheck shell=bash
+# shellcheck shell=bash disable=SC2154,SC2317 # set by test/bench/run or by what calls; called by name
 # Figure 6: from the commit of an event to the commit, by the worker, of the message that follows from it. Both are the times in the commit
 # records, taken just before each is flushed: what the flush of the event costs is in the figure, what that of the message costs is not.
 

@@ -1,4 +1,4 @@
-# shellcheck shell=bash
+# shellcheck shell=bash disable=SC2154,SC2317 # set by test/bench/run or by what calls; called by name
 # How the benches measure (sourced by test/bench/run): sizes, statements, alternating repetitions, ratios and how they are printed.
 
 # scaled N: that many rows at this SCALE, but no fewer than 1,000.
