@@ -19,7 +19,7 @@ until_done() {
 work() {
 	local began activity_before
 	activity_before=$(sql -c "SELECT pg_stat_get_tuples_inserted('$1.activity'::regclass)")
-	began=$(sql -c 'SELECT clock_timestamp()' -c "SELECT lifecycle.resume()" | head -n 1)
+	began=$(sql -c 'SELECT clock_timestamp()' -c 'SELECT lifecycle.resume()' | awk 'NR == 1')
 	until_done "$1" $(($2 * $3))
 	sql -c 'SELECT lifecycle.pause()' >/dev/null
 	sql -c "SELECT CASE WHEN (SELECT count(*) FROM $1.messages) = $2 * $3 AND (SELECT count(*) FROM $1.activity) = $2 * $3
