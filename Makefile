@@ -18,6 +18,7 @@ OBJS = \
 	src/capture/move.o \
 	src/capture/replay.o \
 	src/capture/rows.o \
+	src/capture/runs.o \
 	src/capture/subjects.o \
 	src/capture/timers.o \
 	src/capture/triggers.o \

@@ -18,6 +18,7 @@
 #include "executor/spi.h"
 #include "guc.h"
 #include "miscadmin.h"
+#include "utils/builtins.h"
 #include "utils/datum.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
@@ -184,6 +185,34 @@ lc_key_copy(LcLifecycle *lc, Datum key)
 	return datumCopy(key, lc->key_byval, lc->key_len);
 }
 
+/* A statement that is kept with the lifecycle's cache entry. */
+LcStatement *
+lc_batch_keep_statement(LcBatch *batch, LcStatement **place, const char *sql, int nargs, const Oid *types)
+{
+	if (*place == NULL)
+	{
+		MemoryContext old = MemoryContextSwitchTo(batch->capture->context);
+
+		*place = lc_statement(sql, nargs, types);
+		MemoryContextSwitchTo(old);
+	}
+	return *place;
+}
+
+void
+lc_set(Datum *values, bool *nulls, int column, Datum value)
+{
+	values[column] = value;
+	nulls[column] = false;
+}
+
+void
+lc_set_text(Datum *values, bool *nulls, int column, const char *text)
+{
+	if (text)
+		lc_set(values, nulls, column, CStringGetTextDatum(text));
+}
+
 LcBatch *
 lc_batch_begin(LcLifecycle *lc)
 {
@@ -300,28 +329,27 @@ lc_batch_end(LcBatch *batch)
 	MemoryContextDelete(batch->context);
 }
 
-/* Folds events, sorted by subject, time and order of arrival, chunk by chunk. */
+/* Folds events, sorted by subject, time and order of arrival, chunk by chunk; all events of a subject are in one chunk. */
 void
-lc_run_events(LcLifecycle *lc, LcEvent *events, int n)
+lc_run_events(LcLifecycle *lc, LcEvent **events, int n)
 {
 	int			i = 0;
 
 	while (i < n)
 	{
 		LcBatch    *batch = lc_batch_begin(lc);
-		LcEvent   **pointers = MemoryContextAllocHuge(batch->context, (n - i) * sizeof(LcEvent *));
-		int			taken = 0;
+		int			begin = i;
 
-		while (i < n && taken < LC_CHUNK_ROWS)
+		while (i < n && i - begin < LC_CHUNK_ROWS)
 		{
-			LcSubject  *subject = lc_batch_add(batch, events[i].subject);
+			LcSubject  *subject = lc_batch_add(batch, events[i]->subject);
 
-			subject->events = pointers + taken;
+			subject->events = &events[i];
 			do
 			{
-				pointers[taken++] = &events[i++];
+				i++;
 				subject->nevents++;
-			} while (i < n && lc_key_compare(lc, events[i].subject, subject->key) == 0);
+			} while (i < n && lc_key_compare(lc, events[i]->subject, subject->key) == 0);
 		}
 		lc_batch_run(batch);
 		lc_batch_end(batch);

@@ -8,14 +8,18 @@
 #define LC_BATCH_H
 
 #include "access/htup.h"
+#include "access/skey.h"
 #include "access/tupdesc.h"
 #include "capture/capture.h"
 #include "catalog/definitions.h"
 #include "catalog/sql.h"
+#include "executor/tuptable.h"
 #include "fmgr.h"
 #include "lifecycle.h"
 #include "storage/itemptr.h"
+#include "storage/lockdefs.h"
 #include "utils/jsonb.h"
+#include "utils/relcache.h"
 
 #define LC_CHUNK_ROWS	5000	/* events or subjects of one batch */
 #define LC_CHUNK_BYTES	(8 * 1024 * 1024)	/* of kept columns in one batch */
@@ -296,15 +300,32 @@ extern void lc_batch_prepare(LcBatch *batch, Datum *keys, int n);
 extern void lc_batch_finish(LcBatch *batch);
 extern void lc_batch_run(LcBatch *batch);
 extern void lc_batch_end(LcBatch *batch);
+extern LcStatement *lc_batch_keep_statement(LcBatch *batch, LcStatement **place, const char *sql, int nargs, const Oid *types);
+/* The text is only made when there is no statement yet. */
+#define lc_batch_statement(batch, place, ...) \
+	(*(place) ? *(place) : lc_batch_keep_statement(batch, place, __VA_ARGS__))
+extern void lc_set(Datum *values, bool *nulls, int column, Datum value);
+extern void lc_set_text(Datum *values, bool *nulls, int column, const char *text);
 extern int	lc_key_compare(LcLifecycle *lc, Datum a, Datum b);
 extern Datum lc_key_copy(LcLifecycle *lc, Datum key);
-extern void lc_run_events(LcLifecycle *lc, LcEvent *events, int n);
+extern void lc_run_events(LcLifecycle *lc, LcEvent **events, int n);
 extern LcColumns *lc_columns_make(Oid table, Bitmapset *attnums, bool all);
 /* Is one kept column the same in two rows? */
 extern bool lc_same_value(LcColumns *columns, int i, LcRow *a, LcRow *b);
 extern LcColumns *lc_source_columns(LcLifecycle *lc, LcSource *source);
 
+/* A lookup of rows by subject_id, the first column of a state table's primary key. */
+typedef struct LcLookup
+{
+	Relation	rel;
+	Relation	index;
+	TupleTableSlot *slot;
+	ScanKeyData key;
+} LcLookup;
+
 /* subjects.c */
+extern void lc_lookup_begin(LcLookup *lookup, LcLifecycle *lc, LcTable table, LOCKMODE lock);
+extern void lc_lookup_end(LcLookup *lookup);
 extern void lc_subjects_lock(LcBatch *batch);
 extern void lc_subjects_update(LcBatch *batch);
 extern void lc_subjects_delete(LcLifecycle *lc, Datum *keys, int n, TimestampTz at);
@@ -322,8 +343,12 @@ extern char *lc_becomes_lateral(LcLifecycle *lc, LcSource *source, const char *a
 extern bool lc_fold(LcBatch *batch, LcSubject *subject);
 extern bool lc_rule_from(const LcRule *rule, int stage);
 
-/* apply.c */
+/* runs.c */
 extern void lc_load_runs(LcBatch *batch);
+extern void lc_change_runs(LcBatch *batch);
+extern void lc_insert_runs(LcBatch *batch);
+
+/* apply.c */
 extern void lc_insert_transitions(LcBatch *batch);
 extern void lc_apply(LcBatch *batch);
 

@@ -334,20 +334,18 @@ rewind_subjects(LcBatch *batch)
 static void
 distribute(LcBatch *batch, History *history, Progress *progress)
 {
-	LcEvent   **pointers = MemoryContextAllocHuge(batch->context, Max(history->n, 1) * sizeof(LcEvent *));
+	LcEvent   **events = lc_sort_events(batch->lc, history->events, history->n);
 	int			at = 0;
 
-	for (int i = 0; i < history->n; i++)
-		pointers[i] = &history->events[i];
 	for (int i = 0; i < batch->nsubjects; i++)
 	{
 		LcSubject  *subject = &batch->subjects[i];
 		bool		replayed = subject->lock == LC_LOCK_FOUND && subject->stage == LC_NO_STAGE;
 
-		while (at < history->n && lc_key_compare(batch->lc, history->events[at].subject, subject->key) < 0)
+		while (at < history->n && lc_key_compare(batch->lc, events[at]->subject, subject->key) < 0)
 			at++;
-		subject->events = pointers + at;
-		while (at < history->n && lc_key_compare(batch->lc, history->events[at].subject, subject->key) == 0)
+		subject->events = events + at;
+		while (at < history->n && lc_key_compare(batch->lc, events[at]->subject, subject->key) == 0)
 		{
 			at++;
 			subject->nevents++;
@@ -394,7 +392,6 @@ replay_batch(LcLifecycle *lc, char **position, int batch_size, bool enroll, Prog
 		history.events = palloc(history.room * sizeof(LcEvent));
 		for (int i = 0; i < lc->nsources; i++)
 			read_source(batch, &history, &lc->sources[i], keys, n);
-		lc_sort_events(lc, history.events, history.n);
 		distribute(batch, &history, progress);
 		lc_batch_finish(batch);
 		for (int i = 0; i < n; i++)

@@ -255,29 +255,83 @@ lc_rows_add(LcRows *rows, TupleTableSlot *slot, LcListener *listener)
 	return event;
 }
 
-static LcLifecycle *sort_lifecycle;
-
-static int
-compare_events(const void *a, const void *b)
+/* What sorting compares: integer keys as they are, others through their event. */
+typedef struct SortItem
 {
-	const LcEvent *x = a;
-	const LcEvent *y = b;
-	int			order = lc_key_compare(sort_lifecycle, x->subject, y->subject);
+	int64		key;
+	TimestampTz at;
+	LcEvent    *event;
+} SortItem;
 
-	if (order == 0)
-		order = x->at < y->at ? -1 : x->at > y->at;
-	if (order == 0)
-		order = x->ordinal < y->ordinal ? -1 : 1;
-	return order;
+static LcLifecycle *sort_lifecycle;
+static bool sort_integers;
+
+static inline int
+compare_items(const SortItem *a, const SortItem *b)
+{
+	if (a->key != b->key)
+		return a->key < b->key ? -1 : 1;
+	if (!sort_integers)
+	{
+		int			order = lc_key_compare(sort_lifecycle, a->event->subject, b->event->subject);
+
+		if (order != 0)
+			return order;
+	}
+	if (a->at != b->at)
+		return a->at < b->at ? -1 : 1;
+	return a->event->ordinal < b->event->ordinal ? -1 : a->event->ordinal > b->event->ordinal;
 }
 
-/* By subject, time and order of arrival. */
-void
+#define ST_SORT sort_items
+#define ST_ELEMENT_TYPE SortItem
+#define ST_COMPARE(a, b) compare_items(a, b)
+#define ST_SCOPE static
+#define ST_DEFINE
+#include "lib/sort_template.h"
+
+static int64
+integer_of(LcLifecycle *lc, Datum key)
+{
+	switch (lc->key_type)
+	{
+		case INT2OID:
+			return DatumGetInt16(key);
+		case INT4OID:
+			return DatumGetInt32(key);
+		case INT8OID:
+			return DatumGetInt64(key);
+		default:
+			return 0;
+	}
+}
+
+/* The events by subject, time and order of arrival. In CurrentMemoryContext. */
+LcEvent   **
 lc_sort_events(LcLifecycle *lc, LcEvent *events, int n)
 {
+	LcEvent   **sorted = MemoryContextAllocHuge(CurrentMemoryContext, Max(n, 1) * sizeof(LcEvent *));
+	SortItem   *items;
+
+	if (n == 1)
+	{
+		sorted[0] = events;
+		return sorted;
+	}
+	items = MemoryContextAllocHuge(CurrentMemoryContext, Max(n, 1) * sizeof(SortItem));
 	sort_lifecycle = lc;
-	if (n > 1)
-		qsort(events, n, sizeof(LcEvent), compare_events);
+	sort_integers = lc->key_type == INT2OID || lc->key_type == INT4OID || lc->key_type == INT8OID;
+	for (int i = 0; i < n; i++)
+	{
+		items[i].key = integer_of(lc, events[i].subject);
+		items[i].at = events[i].at;
+		items[i].event = &events[i];
+	}
+	sort_items(items, n);
+	for (int i = 0; i < n; i++)
+		sorted[i] = items[i].event;
+	pfree(items);
+	return sorted;
 }
 
 /* Folds what was kept, as the lifecycle's owner, and frees it. */
@@ -289,12 +343,14 @@ lc_rows_run(LcRows *rows)
 	if (rows->n > 0)
 	{
 		LcIdentity	saved;
+		MemoryContext old;
 
 		lc_identity_owner(lc, true, &saved);
 		if (rows->source->becomes)
 			lc_filter_becomes(rows);
-		lc_sort_events(lc, rows->events, rows->n);
-		lc_run_events(lc, rows->events, rows->n);
+		old = MemoryContextSwitchTo(rows->context);
+		lc_run_events(lc, lc_sort_events(lc, rows->events, rows->n), rows->n);
+		MemoryContextSwitchTo(old);
 		lc_identity_restore(&saved);
 	}
 	if (rows->orphans > 0)

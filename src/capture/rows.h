@@ -28,7 +28,7 @@ extern void lc_rows_add_old(LcRows *rows, LcEvent *event, TupleTableSlot *slot, 
 extern void lc_rows_run(LcRows *rows);
 extern LcListener *lc_row_listener(LcLifecycle *lc, LcSource *source, TupleTableSlot *slot);
 extern TimestampTz lc_event_time(LcSource *source, Datum value, bool isnull, TimestampTz now);
-extern void lc_sort_events(LcLifecycle *lc, LcEvent *events, int n);
+extern LcEvent **lc_sort_events(LcLifecycle *lc, LcEvent *events, int n);
 extern LcRow *lc_row_keep(LcColumns *columns, TupleTableSlot *slot);
 
 /* becomes.c: keeps the events for which the condition of their source has become true. */

@@ -36,29 +36,22 @@
 #define SUBJECT_SEQ		3
 #define SUBJECT_SINCE	4
 
-typedef struct Lookup
-{
-	Relation	rel;
-	Relation	index;
-	TupleTableSlot *slot;
-	ScanKeyData key;
-} Lookup;
-
-static void
-lookup_begin(Lookup *lookup, LcLifecycle *lc)
+/* The table stays locked until the end of the transaction. */
+void
+lc_lookup_begin(LcLookup *lookup, LcLifecycle *lc, LcTable table, LOCKMODE lock)
 {
 	Oid			index;
 	Oid			opcintype;
 	Oid			operator;
 
-	lookup->rel = table_open(lc->tables[LC_SUBJECTS], RowExclusiveLock);
+	lookup->rel = table_open(lc->tables[table], lock);
 	index = lc_primary_key_index(lookup->rel);
 	if (!OidIsValid(index))
 		ereport(ERROR,
 				(errcode(ERRCODE_LC_FORMAT),
-				 errmsg("table \"%s.subjects\" has no primary key", lc->schema),
-				 errhint("Create it with: ALTER TABLE %s ADD PRIMARY KEY (subject_id).", lc->table_sql[LC_SUBJECTS])));
-	lookup->index = index_open(index, RowExclusiveLock);
+				 errmsg("table %s has no primary key", lc->table_sql[table]),
+				 errhint("Add the primary key again that %s._%s has.", LC_SCHEMA, RelationGetRelationName(lookup->rel))));
+	lookup->index = index_open(index, lock);
 	lookup->slot = table_slot_create(lookup->rel, NULL);
 	opcintype = lookup->index->rd_opcintype[0];
 	operator = get_opfamily_member(lookup->index->rd_opfamily[0], opcintype, opcintype, BTEqualStrategyNumber);
@@ -66,8 +59,8 @@ lookup_begin(Lookup *lookup, LcLifecycle *lc)
 						   get_opcode(operator), (Datum) 0);
 }
 
-static void
-lookup_end(Lookup *lookup)
+void
+lc_lookup_end(LcLookup *lookup)
 {
 	ExecDropSingleTupleTableSlot(lookup->slot);
 	index_close(lookup->index, NoLock);
@@ -91,7 +84,7 @@ read_state(LcLifecycle *lc, LcSubject *subject, TupleTableSlot *slot)
 
 /* Locks one row, waiting for it. False: it was deleted meanwhile, look again. */
 static bool
-lock_row(LcBatch *batch, Lookup *lookup, LcSubject *subject, Snapshot snapshot)
+lock_row(LcBatch *batch, LcLookup *lookup, LcSubject *subject, Snapshot snapshot)
 {
 	TM_FailureData failure;
 	TM_Result	result;
@@ -121,12 +114,12 @@ lock_row(LcBatch *batch, Lookup *lookup, LcSubject *subject, Snapshot snapshot)
 static int
 lock_rows(LcBatch *batch)
 {
-	Lookup		lookup;
+	LcLookup	lookup;
 	Snapshot	snapshot = RegisterSnapshot(GetLatestSnapshot());
 	IndexScanDesc scan;
 	int			missing = 0;
 
-	lookup_begin(&lookup, batch->lc);
+	lc_lookup_begin(&lookup, batch->lc, LC_SUBJECTS, RowExclusiveLock);
 	scan = lc_index_beginscan(lookup.rel, lookup.index, snapshot, 1);
 	for (int i = 0; i < batch->nsubjects; i++)
 	{
@@ -153,7 +146,7 @@ lock_rows(LcBatch *batch)
 	}
 	index_endscan(scan);
 	UnregisterSnapshot(snapshot);
-	lookup_end(&lookup);
+	lc_lookup_end(&lookup);
 	return missing;
 }
 
@@ -219,25 +212,17 @@ create_rows(LcBatch *batch, int nmissing)
 		keys[n] = subject->key;
 		times[n++] = TimestampTzGetDatum(begin_time(batch, subject));
 	}
-	if (capture->create == NULL)
-	{
-		MemoryContext old = MemoryContextSwitchTo(capture->context);
-		Oid			types[3] = {lc->key_array_type, TIMESTAMPTZARRAYOID, lc->stage_type};
-
-		capture->create = lc_statement(psprintf(
-			"INSERT INTO %1$s AS s (subject_id, stage, seq, since) "
-			"SELECT c.%2$s, $3, COALESCE(t.seq, 0) + 1, GREATEST(q.at, t.at) "
-			"FROM unnest($1, $2) AS q(id, at) JOIN %4$s c ON c.%2$s = q.id AND c.%2$s = ANY ($1) "
-			"LEFT JOIN LATERAL (SELECT t.seq, t.at FROM %3$s t WHERE t.subject_id = c.%2$s ORDER BY t.seq DESC LIMIT 1) AS t ON true "
-			"ORDER BY q.id ON CONFLICT DO NOTHING RETURNING s.subject_id, s.seq, s.since, s.ctid",
-			lc->table_sql[LC_SUBJECTS], quote_identifier(lc->key_column), lc->table_sql[LC_TRANSITIONS],
-			lc->on_table_sql), 3, types);
-		MemoryContextSwitchTo(old);
-	}
 	args[0] = lc_array(keys, NULL, n, lc->key_type);
 	args[1] = lc_array(times, NULL, n, TIMESTAMPTZOID);
 	args[2] = lc_stage_datum(lc, lc->initial_stage);
-	lc_execute(capture->create, args, NULL, n);
+	lc_execute(lc_batch_statement(batch, &capture->create, psprintf(
+		"INSERT INTO %1$s AS s (subject_id, stage, seq, since) "
+		"SELECT c.%2$s, $3, COALESCE(t.seq, 0) + 1, GREATEST(q.at, t.at) "
+		"FROM unnest($1, $2) AS q(id, at) JOIN %4$s c ON c.%2$s = q.id AND c.%2$s = ANY ($1) "
+		"LEFT JOIN LATERAL (SELECT t.seq, t.at FROM %3$s t WHERE t.subject_id = c.%2$s ORDER BY t.seq DESC LIMIT 1) AS t ON true "
+		"ORDER BY q.id ON CONFLICT DO NOTHING RETURNING s.subject_id, s.seq, s.since, s.ctid",
+		lc->table_sql[LC_SUBJECTS], quote_identifier(lc->key_column), lc->table_sql[LC_TRANSITIONS], lc->on_table_sql),
+		3, (Oid[3]) {lc->key_array_type, TIMESTAMPTZARRAYOID, lc->stage_type}), args, NULL, n);
 	for (uint64 i = 0; i < SPI_processed; i++)
 	{
 		HeapTuple	tuple = SPI_tuptable->vals[i];
@@ -359,7 +344,6 @@ static void
 update_sql(LcBatch *batch)
 {
 	LcLifecycle *lc = batch->lc;
-	LcCapture  *capture = batch->capture;
 	Datum	   *keys = palloc(batch->nsubjects * sizeof(Datum));
 	Datum	   *stages = palloc(batch->nsubjects * sizeof(Datum));
 	Datum	   *seqs = palloc(batch->nsubjects * sizeof(Datum));
@@ -378,22 +362,15 @@ update_sql(LcBatch *batch)
 		seqs[n] = Int32GetDatum(subject->seq);
 		times[n++] = TimestampTzGetDatum(subject->since);
 	}
-	if (capture->update == NULL)
-	{
-		MemoryContext old = MemoryContextSwitchTo(capture->context);
-		Oid			types[4] = {lc->key_array_type, lc->stage_array_type, INT4ARRAYOID, TIMESTAMPTZARRAYOID};
-
-		capture->update = lc_statement(psprintf(
-			"UPDATE %s AS s SET stage = q.stage, seq = q.seq, since = q.since "
-			"FROM unnest($1, $2, $3, $4) AS q(id, stage, seq, since) WHERE s.subject_id = q.id AND s.subject_id = ANY ($1)",
-			lc->table_sql[LC_SUBJECTS]), 4, types);
-		MemoryContextSwitchTo(old);
-	}
 	args[0] = lc_array(keys, NULL, n, lc->key_type);
 	args[1] = lc_array(stages, NULL, n, lc->stage_type);
 	args[2] = lc_array(seqs, NULL, n, INT4OID);
 	args[3] = lc_array(times, NULL, n, TIMESTAMPTZOID);
-	lc_execute(capture->update, args, NULL, n);
+	lc_execute(lc_batch_statement(batch, &batch->capture->update, psprintf(
+		"UPDATE %s AS s SET stage = q.stage, seq = q.seq, since = q.since "
+		"FROM unnest($1, $2, $3, $4) AS q(id, stage, seq, since) WHERE s.subject_id = q.id AND s.subject_id = ANY ($1)",
+		lc->table_sql[LC_SUBJECTS]), 4, (Oid[4]) {lc->key_array_type, lc->stage_array_type, INT4ARRAYOID, TIMESTAMPTZARRAYOID}),
+		args, NULL, n);
 	if (SPI_processed != n)
 		ereport(ERROR,
 				(errcode(ERRCODE_LC_FORMAT),
@@ -420,19 +397,6 @@ lc_subjects_update(LcBatch *batch)
 	else
 		update_sql(batch);
 	table_close(rel, NoLock);
-}
-
-static LcStatement *
-by_key(LcLifecycle *lc, LcStatement **statement, const char *sql)
-{
-	if (*statement == NULL)
-	{
-		MemoryContext old = MemoryContextSwitchTo(lc->context);
-
-		*statement = lc_statement(sql, 1, &lc->key_array_type);
-		MemoryContextSwitchTo(old);
-	}
-	return *statement;
 }
 
 /*
@@ -479,19 +443,14 @@ lc_subjects_delete(LcLifecycle *lc, Datum *keys, int n, TimestampTz at)
 		lc_insert_transitions(batch);
 		lc_due_remove(lc, found, NULL, nfound);
 		array = lc_array(found, NULL, nfound, lc->key_type);
-		if (capture->delete_runs == NULL)
-		{
-			MemoryContext was = MemoryContextSwitchTo(lc->context);
-			Oid			types[2] = {lc->key_array_type, TIMESTAMPTZOID};
-
-			capture->delete_runs = lc_statement(psprintf(
-				"UPDATE %s SET ended_at = GREATEST($2, entered_at), exit_reason = 'subject_deleted' "
-				"WHERE subject_id = ANY ($1) AND ended_at IS NULL", lc->table_sql[LC_ENROLLMENTS]), 2, types);
-			MemoryContextSwitchTo(was);
-		}
-		lc_execute(capture->delete_runs, (Datum[2]) {array, TimestampTzGetDatum(at)}, NULL, nfound);
-		lc_execute(by_key(lc, &capture->delete_subjects,
-						  psprintf("DELETE FROM %s WHERE subject_id = ANY ($1)", lc->table_sql[LC_SUBJECTS])), &array, NULL, nfound);
+		lc_execute(lc_batch_statement(batch, &capture->delete_runs,
+									  psprintf("UPDATE %s SET ended_at = GREATEST($2, entered_at), exit_reason = 'subject_deleted' "
+											   "WHERE subject_id = ANY ($1) AND ended_at IS NULL", lc->table_sql[LC_ENROLLMENTS]),
+									  2, (Oid[2]) {lc->key_array_type, TIMESTAMPTZOID}),
+				   (Datum[2]) {array, TimestampTzGetDatum(at)}, NULL, nfound);
+		lc_execute(lc_batch_statement(batch, &capture->delete_subjects,
+									  psprintf("DELETE FROM %s WHERE subject_id = ANY ($1)", lc->table_sql[LC_SUBJECTS]),
+									  1, &lc->key_array_type), &array, NULL, nfound);
 	}
 	SPI_finish();
 	MemoryContextSwitchTo(old);
