@@ -1,0 +1,78 @@
+-- Backfill: replaying what was there before comes to what live capture would have come to; what is interrupted goes on; a waiver.
+SET client_min_messages = warning;
+CREATE EXTENSION IF NOT EXISTS lifecycle;
+RESET client_min_messages;
+SET timezone = 'UTC';
+CREATE SCHEMA backfill;
+SET search_path = backfill, public, lifecycle;
+CREATE TABLE people (id int PRIMARY KEY, plan text NOT NULL DEFAULT 'free', ends timestamptz);
+CREATE TABLE clicks (id int GENERATED ALWAYS AS IDENTITY PRIMARY KEY, person int, name text, at timestamptz NOT NULL);
+CREATE INDEX ON clicks (person, at);
+CREATE TABLE orders (id int PRIMARY KEY, person bigint, status text, day date);
+CREATE FUNCTION define_it(name text) RETURNS void LANGUAGE sql AS $$
+    SELECT define_lifecycle(name, 'people', stages => '{new,lead,buyer,idle,lost,expired,vip}', simulated => true);
+    SELECT define_event_source(name, 'clicks', subject_column => 'person', name_column => 'name', time_column => 'at');
+    SELECT define_event_source(name, 'orders', subject_column => 'person', event_name => 'paid', time_column => 'day', becomes => $b$ event.status = 'paid' $b$);
+    SELECT define_transition(name, 'new', 'lead', on_event => 'signup', name => 'signup');
+    SELECT define_transition(name, '{new,lead,idle}', 'buyer', on_event => 'purchase', name => 'buy');
+    SELECT define_transition(name, 'buyer', 'idle', without_event => 'purchase', after => '30 days', name => 'silence');
+    SELECT define_transition(name, 'idle', 'lost', after => '1 month', name => 'give up');
+    SELECT define_transition(name, 'lost', 'new', on_event => 'signup', name => 'again');
+    SELECT define_transition(name, 'any', 'expired', on_date => name || '.ends', name => 'end');
+    SELECT define_transition(name, 'any', 'vip', on_event => 'paid', condition => name || $b$.plan = 'pro' AND subject.stage <> 'expired' $b$, name => 'paid');
+$$;
+-- the same history twice: live, under the clock, and replayed. No event comes at the very time of a timer: replay lets the event win, live the first to come
+SET lifecycle.clock = '2025-01-01';
+SELECT define_it('live');
+INSERT INTO people SELECT i, CASE WHEN i % 7 = 0 THEN 'pro' ELSE 'free' END, CASE WHEN i % 5 = 0 THEN '2025-06-01'::timestamptz END FROM generate_series(1, 60) i;
+DO $$
+DECLARE
+    day int;
+BEGIN
+    FOR day IN 0 .. 250 LOOP
+        PERFORM lifecycle.advance_clock(until => '2025-01-01 12:00+00'::timestamptz + day * interval '1 day 1 minute');
+        INSERT INTO clicks (person, name, at)
+            SELECT p, (ARRAY['signup', 'purchase', 'purchase', 'other'])[1 + abs(hashint4(p + day * 1000) % 4)], '2025-01-01 12:00+00'::timestamptz + day * interval '1 day 1 minute'
+              FROM generate_series(1, 58) p WHERE hashint4(p * 1000 + day) % 37 = 0;
+        INSERT INTO orders SELECT day * 1000 + p, p, CASE WHEN p % 2 = 0 THEN 'paid' ELSE 'open' END, '2025-01-02'::date + day
+              FROM generate_series(1, 60) p WHERE (p * 5 + day * 3) % 97 = 0;
+    END LOOP;
+END $$;
+SELECT advance_clock(until => '2025-10-01') > '2025-01-01' AS played;
+SET client_min_messages = warning;
+SELECT define_it('past');
+RESET client_min_messages;
+SELECT enrolls FROM lifecycles WHERE name = 'past';
+-- live events that come before the backfill count once
+INSERT INTO clicks (person, name, at) VALUES (59, 'purchase', '2025-10-01');
+SELECT to_stage FROM past.transitions WHERE subject_id = 59 ORDER BY seq;
+-- somebody whom a person has moved is left alone
+SELECT move('past', 60, 'vip', reason => 'known');
+SELECT count(*) FROM verify('past') WHERE invariant <> 'every row is in a stage';
+CALL backfill('past', batch_size => 7);
+SELECT enrolls FROM lifecycles WHERE name = 'past';
+SELECT subjects, position IS NULL AS at_the_end, finished_at IS NOT NULL AS finished FROM backfills WHERE lifecycle = 'past';
+SELECT to_stage, cause FROM past.transitions WHERE subject_id IN (59, 60) ORDER BY subject_id, seq;
+-- the same transitions, but for when the first stage was entered; subjects without an event begin now
+SELECT count(*) > 300 AS many, count(DISTINCT rule) AS rules FROM past.transitions;
+SELECT subject_id, seq, from_stage::text, to_stage::text, at, event_at, cause, rule, event_name, event_id FROM live.transitions WHERE seq > 1 AND subject_id <> 60 AND subject_id IN (SELECT person FROM clicks)
+EXCEPT SELECT subject_id, seq, from_stage::text, to_stage::text, at, event_at, cause, rule, event_name, event_id FROM past.transitions;
+SELECT subject_id, seq, from_stage::text, to_stage::text, at, event_at, cause, rule, event_name, event_id FROM past.transitions WHERE seq > 1 AND subject_id <> 60 AND subject_id IN (SELECT person FROM clicks)
+EXCEPT SELECT subject_id, seq, from_stage::text, to_stage::text, at, event_at, cause, rule, event_name, event_id FROM live.transitions;
+SELECT * FROM verify('past');
+-- what is due next is the same
+SELECT advance_clock(until => '2026-03-01') > '2025-01-01' AS played;
+SELECT s.subject_id, s.stage, p.stage FROM live.subjects s JOIN past.subjects p USING (subject_id) WHERE s.stage::text <> p.stage::text AND s.subject_id <> 60;
+-- once more: the same
+CREATE TEMP TABLE before AS SELECT * FROM past.transitions;
+CALL backfill('past');
+SELECT count(*) FROM (TABLE before EXCEPT TABLE past.transitions) x;
+-- a waiver; errors
+SELECT define_lifecycle('third', 'people');
+SELECT waive_backfill('third');
+SELECT enrolls FROM lifecycles WHERE name = 'third';
+CALL backfill('nobody');
+CALL backfill('past', batch_size => 0);
+SELECT drop_lifecycle('live'), drop_lifecycle('past'), drop_lifecycle('third');
+SET client_min_messages = warning;
+DROP SCHEMA backfill CASCADE;
