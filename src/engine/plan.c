@@ -135,8 +135,9 @@ load_version(LcLifecycle *lc, LcVersionPlan *plan)
 
 	namestrcpy(&name, lc->name);
 	values[1] = NameGetDatum(&name);
-	lc_run_args("SELECT v.version, v.workflow, w.paused, w.state = 'archived' FROM lifecycle.workflow_versions v "
-				"JOIN lifecycle.workflows w ON w.lifecycle = v.lifecycle AND w.name = v.workflow WHERE v.id = $1 AND v.lifecycle = $2",
+	/* A run that began while its workflow was dropped ends as that of an archived one. */
+	lc_run_args("SELECT v.version, v.workflow, COALESCE(w.paused, false), COALESCE(w.state = 'archived', true) FROM lifecycle.workflow_versions v "
+				"LEFT JOIN lifecycle.workflows w ON w.lifecycle = v.lifecycle AND w.name = v.workflow WHERE v.id = $1 AND v.lifecycle = $2",
 				2, types, values, NULL);
 	if (SPI_processed == 0)
 		return;
@@ -168,6 +169,9 @@ load_version(LcLifecycle *lc, LcVersionPlan *plan)
 	{
 		plan->steps[i].only_if = load_condition(lc, only_if[i]);
 		plan->steps[i].condition = load_condition(lc, condition[i]);
+		/* drop_workflow has taken the functions; a later workflow of that name has other versions. */
+		if (condition[i] == NULL && (plan->steps[i].kind == LC_STEP_BRANCH || plan->steps[i].kind == LC_STEP_RUN_SQL))
+			plan->archived = true;
 	}
 	plan->found = true;
 }

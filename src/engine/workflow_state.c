@@ -2,7 +2,7 @@
  * workflow_state.c: pausing, resuming, archiving and dropping workflows, and pausing everything.
  *
  * Pausing changes a flag that the runner reads: due rows stay, and what fell due meanwhile runs at resume. Archiving ends the active runs in this
- * transaction: their rows first, then their due rows, waiting for a runner that holds some (lc_due_remove). A run that a concurrent
+ * transaction: their due rows first, waiting for a runner that holds some (lc_due_remove), then the runs themselves, the order in which capture does it. A run that a concurrent
  * transaction begins under the old definition is not seen here; the runner ends it when it comes to it, as it finds its workflow archived.
  *
  * A dropped workflow keeps the rows of its versions and steps, without their functions: runs, messages and activity of the past refer to them by
@@ -80,34 +80,6 @@ lc_check_no_runs(LcLifecycle *lc, const char *workflow, const char *state)
 				errhint("Pause it with lifecycle.pause_workflow, which keeps the runs, or end them with lifecycle.archive_workflow."));
 }
 
-/*
- * In a simulation a due row is run at its own time. What fell due in a pause is run at its end, as it is in reality, so it is made due then. workflow:
- * one workflow; NULL: all.
- */
-static void
-end_pause(const char *lifecycle, const char *workflow)
-{
-	LcLifecycle *lc;
-	Oid			types[] = {TIMESTAMPTZOID, INT4ARRAYOID};
-	Datum		values[2] = {TimestampTzGetDatum(lc_now(true)), (Datum) 0};
-	bool		isnull;
-	LcIdentity	saved;
-
-	lc_definer_run("SELECT FROM lifecycle.lifecycles WHERE name = $1 AND simulated", 1, lifecycle);
-	if (SPI_processed == 0)
-		return;
-	lc = lc_lifecycle_get(lifecycle, false);
-	lc_definer_run("SELECT ARRAY(SELECT id FROM lifecycle.workflow_versions WHERE lifecycle = $1 AND ($2::text IS NULL OR workflow = $2))",
-				   2, lc->name, workflow);
-	values[1] = SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull);
-	lc_identity_owner(lc, true, &saved);
-	lc_run_args(psprintf("WITH late AS (DELETE FROM %1$s WHERE due_at < $1 AND kind IN ('s', 'w') AND program = ANY ($2) RETURNING *) "
-						 "INSERT INTO %1$s (due_at, subject_id, enrollment_id, entered_at, program, step, attempts, kind, shadow) "
-						 "SELECT $1, subject_id, enrollment_id, entered_at, program, step, attempts, kind, shadow FROM late",
-						 lc->table_sql[LC_DUE]), 2, types, values, NULL);
-	lc_identity_restore(&saved);
-}
-
 static void
 set_paused(FunctionCallInfo fcinfo, bool paused)
 {
@@ -127,10 +99,7 @@ set_paused(FunctionCallInfo fcinfo, bool paused)
 				   3, lc->name, workflow, paused ? "true" : "false");
 	/* what fell due in the pause is behind the mark of the scheduler's scan */
 	if (SPI_processed > 0 && !paused)
-	{
 		lc_wake_note(lc->name, MIN_TIMESTAMP);
-		end_pause(lc->name, workflow);
-	}
 	lc_definitions_changed();
 	SPI_finish();
 }
@@ -151,33 +120,34 @@ lifecycle_resume_workflow(PG_FUNCTION_ARGS)
 	PG_RETURN_VOID();
 }
 
-/* Removes the due rows of the runs in the current SPI result: subject_id, id. */
-static void
-remove_due_rows(LcLifecycle *lc)
+/* Ends some runs, whose subjects and numbers are given; returns how many were not ended yet when their due rows were gone. */
+static int64
+end_some(LcLifecycle *lc, Datum *subjects, int64 *enrollments, int n)
 {
-	int			n = SPI_processed;
-	Datum	   *subjects = palloc(n * sizeof(Datum));
-	int64	   *enrollments = palloc(n * sizeof(int64));
+	Oid			types[] = {lc->key_array_type, INT8ARRAYOID, TIMESTAMPTZOID};
+	Datum	   *ids = palloc(n * sizeof(Datum));
+	Datum		values[3];
 
-	for (int i = 0; i < n; i++)
-	{
-		bool		isnull;
-
-		subjects[i] = SPI_getbinval(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, 1, &isnull);
-		subjects[i] = datumCopy(subjects[i], lc->key_byval, lc->key_len);
-		enrollments[i] = DatumGetInt64(SPI_getbinval(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, 2, &isnull));
-	}
 	lc_due_remove(lc, subjects, enrollments, n);
-	pfree(subjects);
-	pfree(enrollments);
+	for (int i = 0; i < n; i++)
+		ids[i] = Int64GetDatum(enrollments[i]);
+	values[0] = lc_array(subjects, NULL, n, lc->key_type);
+	values[1] = lc_array(ids, NULL, n, INT8OID);
+	values[2] = TimestampTzGetDatum(lc_now(lc->simulated));
+	lc_run_args(psprintf("WITH ended AS (UPDATE %s SET ended_at = GREATEST(entered_at, $3), exit_reason = 'archived' "
+						 "WHERE subject_id = ANY ($1) AND id = ANY ($2) AND ended_at IS NULL RETURNING subject_id, id, version_id, ended_at) "
+						 "INSERT INTO %s (subject_id, enrollment_id, version_id, at, outcome, detail) "
+						 "SELECT subject_id, id, version_id, ended_at, 'ended', 'archived' FROM ended",
+						 lc->table_sql[LC_ENROLLMENTS], lc->table_sql[LC_ACTIVITY]), 3, types, values, NULL);
+	return SPI_processed;
 }
 
-/* Ends all active runs of a workflow. The cursor keeps what it has updated on disk when it is much. */
+/* Ends all active runs of a workflow, in key order, as capture does: it may be ending some of them at the same time. */
 static int64
 end_runs(LcLifecycle *lc, const char *workflow)
 {
-	Oid			types[] = {TEXTOID, TIMESTAMPTZOID};
-	Datum		values[] = {CStringGetTextDatum(workflow), TimestampTzGetDatum(lc_now(lc->simulated))};
+	Oid			type = TEXTOID;
+	Datum		value = CStringGetTextDatum(workflow);
 	MemoryContext context = AllocSetContextCreate(CurrentMemoryContext, "lifecycle archive", ALLOCSET_DEFAULT_SIZES);
 	LcIdentity	saved;
 	SPIPlanPtr	plan;
@@ -185,28 +155,37 @@ end_runs(LcLifecycle *lc, const char *workflow)
 	int64		ended = 0;
 
 	lc_identity_owner(lc, true, &saved);
-	plan = SPI_prepare(psprintf("WITH ended AS (UPDATE %s SET ended_at = GREATEST(entered_at, $2), exit_reason = 'archived' "
-								"WHERE workflow = $1 AND ended_at IS NULL RETURNING subject_id, id, version_id, ended_at), "
-								"noted AS (INSERT INTO %s (subject_id, enrollment_id, version_id, at, outcome, detail) "
-								"SELECT subject_id, id, version_id, ended_at, 'ended', 'archived' FROM ended) "
-								"SELECT subject_id, id FROM ended",
-								lc->table_sql[LC_ENROLLMENTS], lc->table_sql[LC_ACTIVITY]), 2, types);
+	plan = SPI_prepare(psprintf("SELECT subject_id, id FROM %s WHERE workflow = $1 AND ended_at IS NULL ORDER BY subject_id, id",
+								lc->table_sql[LC_ENROLLMENTS]), 1, &type);
 	if (plan == NULL)
 		elog(ERROR, "could not prepare statement: %s", SPI_result_code_string(SPI_result));
 	PushActiveSnapshot(GetLatestSnapshot());
-	portal = SPI_cursor_open(NULL, plan, values, NULL, false);
+	portal = SPI_cursor_open(NULL, plan, &value, NULL, true);
 	for (;;)
 	{
-		MemoryContext old;
+		MemoryContext old = MemoryContextSwitchTo(context);
+		Datum	   *subjects = palloc(ARCHIVE_ROWS * sizeof(Datum));
+		int64	   *enrollments = palloc(ARCHIVE_ROWS * sizeof(int64));
+		int			n;
 
 		SPI_cursor_fetch(portal, true, ARCHIVE_ROWS);
-		if (SPI_processed == 0)
-			break;
-		ended += SPI_processed;
-		old = MemoryContextSwitchTo(context);
-		remove_due_rows(lc);
+		MemoryContextSwitchTo(context);
+		n = SPI_processed;
+		for (int i = 0; i < n; i++)
+		{
+			bool		isnull;
+			Datum		key = SPI_getbinval(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, 1, &isnull);
+
+			subjects[i] = datumCopy(key, lc->key_byval, lc->key_len);
+			enrollments[i] = DatumGetInt64(SPI_getbinval(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, 2, &isnull));
+		}
+		SPI_freetuptable(SPI_tuptable);
+		if (n > 0)
+			ended += end_some(lc, subjects, enrollments, n);
 		MemoryContextSwitchTo(old);
 		MemoryContextReset(context);
+		if (n == 0)
+			break;
 	}
 	SPI_cursor_close(portal);
 	PopActiveSnapshot();
@@ -305,10 +284,7 @@ set_all_paused(bool paused)
 		ListCell   *cell;
 
 		foreach(cell, lc_lifecycle_names())
-		{
 			lc_wake_note(lfirst(cell), MIN_TIMESTAMP);
-			end_pause(lfirst(cell), NULL);
-		}
 	}
 	lc_definitions_changed();
 	SPI_finish();
@@ -340,10 +316,7 @@ set_lifecycle_paused(FunctionCallInfo fcinfo, bool paused)
 	lc_definer_run("UPDATE lifecycle.lifecycles SET paused = $2::bool WHERE name = $1 AND paused <> $2::bool",
 				   2, lc->name, paused ? "true" : "false");
 	if (SPI_processed > 0 && !paused)
-	{
 		lc_wake_note(lc->name, MIN_TIMESTAMP);
-		end_pause(lc->name, NULL);
-	}
 	lc_definitions_changed();
 	SPI_finish();
 }
