@@ -87,18 +87,6 @@ lc_group_run(LcRunBatch *batch, uint64 row)
 	return run;
 }
 
-/* Leaves only runs that are still at the step. */
-static void
-keep_going(LcRunBatch *batch, LcGroup *group)
-{
-	int			n = 0;
-
-	for (int i = 0; i < group->n; i++)
-		if (batch->runs[group->runs[i]].state == LC_RUN_GOING)
-			group->runs[n++] = group->runs[i];
-	group->n = n;
-}
-
 /* The answers to a condition for a group, by run: 't', 'f' (also null), or 0 where there is no such subject any more. */
 static char *
 ask(LcRunBatch *batch, const LcGroup *group, LcCondition *condition, LcStatement **statement)
@@ -245,19 +233,27 @@ lc_find_open_enrollments(LcRunBatch *batch, const LcGroup *group, bool *found)
 	SPI_freetuptable(SPI_tuptable);
 }
 
-/* What a step does can end the very run that does it: an exit, a goal, the trigger of another stage. Such runs go no further. */
+/*
+ * What a step does can end the very run that does it, by an exit, a goal, the trigger of another stage, and also other runs of this batch, whose due
+ * rows an exit does not find, since they are claimed. Such runs go no further.
+ */
 static void
-drop_ended(LcRunBatch *batch, const LcGroup *group)
+drop_ended(LcRunBatch *batch)
 {
-	bool	   *alive = palloc0(batch->n);
-	LcRun	   *run;
+	LcGroup		held = {0, palloc(sizeof(int) * batch->n)};
+	bool	   *open = palloc0(batch->n);
 
-	lc_find_open_enrollments(batch, group, alive);
-	FOR_GROUP(run, batch, group)
+	for (int i = batch->first; i < batch->last; i++)
 	{
-		if (!alive[group->runs[_g]])
-			run->state = LC_RUN_DROPPED;
+		LcRunState	state = batch->runs[i].state;
+
+		if (state == LC_RUN_GOING || state == LC_RUN_WAITING || state == LC_RUN_ENDED)
+			held.runs[held.n++] = i;
 	}
+	lc_find_open_enrollments(batch, &held, open);
+	for (int i = 0; i < held.n; i++)
+		if (!open[held.runs[i]])
+			batch->runs[held.runs[i]].state = LC_RUN_DROPPED;
 }
 
 static void
@@ -317,8 +313,7 @@ step_set_stage(LcRunBatch *batch, LcStepPlan *step, LcGroup *group)
 				break;
 		}
 	}
-	keep_going(batch, &moved);
-	drop_ended(batch, &moved);
+	drop_ended(batch);
 }
 
 /* How many cursors this session holds beyond the transaction. */
@@ -388,8 +383,7 @@ step_run_sql(LcRunBatch *batch, LcStepPlan *step, LcGroup *group)
 		run->position = step->next;
 	}
 	/* The statement may have changed rows that exits listen to. */
-	keep_going(batch, &live);
-	drop_ended(batch, &live);
+	drop_ended(batch);
 }
 
 static void
@@ -479,7 +473,8 @@ run_version(LcRunBatch *batch, LcVersionPlan *plan, int first)
 		int			lowest = step + 1;
 
 		for (int i = heads[step]; i >= 0; i = batch->runs[i].next)
-			members[n++] = i;
+			if (batch->runs[i].state == LC_RUN_GOING)
+				members[n++] = i;
 		heads[step] = -1;
 		group.n = n;
 		if (n > 0)
