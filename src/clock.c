@@ -6,6 +6,7 @@
 #include "postgres.h"
 
 #include "clock.h"
+#include "common/int.h"
 #include "compat.h"
 #include "guc.h"
 #include "pgtime.h"
@@ -43,19 +44,27 @@ lc_parse_timestamptz(const char *text, TimestampTz *at)
 		tm2timestamp(&tm, fsec, &tz, at) == 0;
 }
 
-/* Moves a broken-down local time by calendar months (the day is cut to the month's last) and days. */
-static void
+/* Moves a broken-down local time by calendar months (the day is cut to the month's last) and days. False: out of range. */
+static bool
 add_calendar(struct pg_tm *tm, int months, int days)
 {
 	int64		month = (int64) tm->tm_year * MONTHS_PER_YEAR + tm->tm_mon - 1 + months;
+	int64		year = month / MONTHS_PER_YEAR - (month % MONTHS_PER_YEAR < 0);
+	int64		julian;
 	int			last;
 
-	tm->tm_year = month / MONTHS_PER_YEAR;
-	tm->tm_mon = month % MONTHS_PER_YEAR + 1;
+	if (year < JULIAN_MINYEAR || year >= JULIAN_MAXYEAR)
+		return false;
+	tm->tm_year = year;
+	tm->tm_mon = month - year * MONTHS_PER_YEAR + 1;
 	last = day_tab[isleap(tm->tm_year)][tm->tm_mon - 1];
 	if (tm->tm_mday > last)
 		tm->tm_mday = last;
-	j2date(date2j(tm->tm_year, tm->tm_mon, tm->tm_mday) + days, &tm->tm_year, &tm->tm_mon, &tm->tm_mday);
+	julian = (int64) date2j(tm->tm_year, tm->tm_mon, tm->tm_mday) + days;
+	if (julian < 0 || julian > TIMESTAMP_END_JULIAN)
+		return false;
+	j2date((int) julian, &tm->tm_year, &tm->tm_mon, &tm->tm_mday);
+	return true;
 }
 
 TimestampTz
@@ -63,6 +72,8 @@ lc_add_interval(TimestampTz at, const Interval *interval, const char *zone)
 {
 	TimestampTz result = at;
 
+	if (TIMESTAMP_NOT_FINITE(at))
+		return at;
 	if (interval->month != 0 || interval->day != 0)
 	{
 		pg_tz	   *tz = zone ? pg_tzset(zone) : NULL;
@@ -72,19 +83,13 @@ lc_add_interval(TimestampTz at, const Interval *interval, const char *zone)
 
 		if (tz == NULL)
 			tz = pg_tzset("GMT");
-		if (timestamp2tm(at, &offset, &tm, &fsec, NULL, tz) == 0)
-		{
-			add_calendar(&tm, interval->month, interval->day);
-			offset = DetermineTimeZoneOffset(&tm, tz);
-			if (tm2timestamp(&tm, fsec, &offset, &result) != 0)
-				result = DT_NOEND;
-		}
+		if (timestamp2tm(at, &offset, &tm, &fsec, NULL, tz) != 0 || !add_calendar(&tm, interval->month, interval->day))
+			return DT_NOEND;
+		offset = DetermineTimeZoneOffset(&tm, tz);
+		if (tm2timestamp(&tm, fsec, &offset, &result) != 0)
+			return DT_NOEND;
 	}
-	if (!TIMESTAMP_NOT_FINITE(result))
-		result += interval->time;
-	if (!TIMESTAMP_NOT_FINITE(result) && !IS_VALID_TIMESTAMP(result))
-		ereport(ERROR,
-				(errcode(ERRCODE_DATETIME_VALUE_OUT_OF_RANGE),
-				 errmsg("timestamp out of range")));
+	if (pg_add_s64_overflow(result, interval->time, &result) || !IS_VALID_TIMESTAMP(result))
+		return DT_NOEND;
 	return result;
 }

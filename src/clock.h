@@ -17,7 +17,7 @@ extern bool lc_parse_timestamptz(const char *text, TimestampTz *at);
 
 /*
  * Adds an interval to a time in a zone (NULL: UTC): days and months are calendar days and months of that zone. A zone that does not
- * exist counts as UTC.
+ * exist counts as UTC. DT_NOEND where that is out of range, since times of events come from applications and must not make their statements fail.
  */
 extern TimestampTz lc_add_interval(TimestampTz at, const Interval *interval, const char *zone);
 

@@ -134,6 +134,10 @@ lifecycle_advance_clock(PG_FUNCTION_ARGS)
 		target = PG_GETARG_TIMESTAMPTZ(1);
 	else
 		target = lc_add_interval(start, lc_arg_interval(fcinfo, 0, "by_interval"), NULL);
+	if (TIMESTAMP_NOT_FINITE(target))
+		ereport(ERROR,
+				(errcode(ERRCODE_DATETIME_VALUE_OUT_OF_RANGE),
+				 errmsg("timestamp out of range")));
 	if (target < start)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
