@@ -98,7 +98,7 @@ EXTRA_CLEAN = src/sql/$(EXTENSION)--$(EXTVERSION).sql
 PG_CPPFLAGS = -I$(srcdir)/src
 PG_CFLAGS = -Wall -Wextra -Wno-unused-parameter -Wno-missing-field-initializers -Wno-sign-compare $(WERROR)
 
-REGRESS = install define template capture timers backfill workflow reading readme engine
+REGRESS = install define template capture timers backfill workflow reading hardening readme engine
 
 # The SQL of the README is a test. One transaction: no worker sees its rows before its own run_due().
 REGRESS_PREP = sql/readme.sql

@@ -61,12 +61,14 @@ add_change(Changes *changes, Datum key)
 	return change;
 }
 
-static Datum
-key_of(LcLifecycle *lc, TupleTableSlot *slot)
+/* The key of a row; false when it is null: somebody has let the key column be so, and such a row is no subject. */
+static bool
+key_of(LcLifecycle *lc, TupleTableSlot *slot, Datum *key)
 {
 	bool		isnull;
 
-	return slot_getattr(slot, lc->key_attnum, &isnull);
+	*key = slot_getattr(slot, lc->key_attnum, &isnull);
+	return !isnull;
 }
 
 static void
@@ -85,8 +87,12 @@ read_all(Changes *changes, Tuplestorestate *store, TupleDesc desc, bool rows)
 	rewind_store(store);
 	while (tuplestore_gettupleslot(store, true, false, slot))
 	{
-		Change	   *change = add_change(changes, key_of(changes->lc, slot));
+		Datum		key;
+		Change	   *change;
 
+		if (!key_of(changes->lc, slot, &key))
+			continue;
+		change = add_change(changes, key);
 		if (rows)
 			change->row = lc_row_keep(lc_capture_get(changes->lc)->row_columns, slot);
 	}
@@ -273,13 +279,15 @@ read_pairs(Changes *changes, LcColumns *columns, Tuplestorestate *before, Tuples
 	while (aligned && tuplestore_gettupleslot(after, true, false, new_slot))
 	{
 		Bitmapset  *columns_changed;
+		Datum		old_key;
+		Datum		new_key;
 
-		if (!tuplestore_gettupleslot(before, true, false, old_slot) ||
-			lc_key_compare(lc, key_of(lc, old_slot), key_of(lc, new_slot)) != 0)
+		if (!tuplestore_gettupleslot(before, true, false, old_slot) || !key_of(lc, old_slot, &old_key) ||
+			!key_of(lc, new_slot, &new_key) || lc_key_compare(lc, old_key, new_key) != 0)
 			aligned = false;
 		else if ((columns_changed = changed_columns(columns, old_slot, new_slot)) != NULL)
 		{
-			Change	   *change = add_change(changes, key_of(lc, new_slot));
+			Change	   *change = add_change(changes, new_key);
 
 			change->columns = columns_changed;
 			if (keep_old)

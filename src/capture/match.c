@@ -554,12 +554,17 @@ try_statement(LcBatch *batch, Match *match, LcAsk **asks, int n)
 		run_statement(batch, match, asks, n);
 		if (lc_guc_condition_timeout > 0)
 			disable_timeout(condition_timer, false);
+		/* The time may have run out just now: the cancellation must not reach the application's statement. */
+		if (condition_timed_out)
+			CHECK_FOR_INTERRUPTS();
 		ReleaseCurrentSubTransaction();
 	}
 	PG_CATCH();
 	{
 		if (lc_guc_condition_timeout > 0)
 			disable_timeout(condition_timer, false);
+		if (condition_timed_out)
+			QueryCancelPending = false;
 		MemoryContextSwitchTo(context);
 		error = CopyErrorData();
 		FlushErrorState();

@@ -220,7 +220,7 @@ create_rows(LcBatch *batch, int nmissing)
 		"SELECT c.%2$s, $3, COALESCE(t.seq, 0) + 1, GREATEST(q.at, t.at) "
 		"FROM unnest($1, $2) AS q(id, at) JOIN %4$s c ON c.%2$s = q.id AND c.%2$s = ANY ($1) "
 		"LEFT JOIN LATERAL (SELECT t.seq, t.at FROM %3$s t WHERE t.subject_id = c.%2$s ORDER BY t.seq DESC LIMIT 1) AS t ON true "
-		"ORDER BY q.id ON CONFLICT DO NOTHING RETURNING s.subject_id, s.seq, s.since, s.ctid",
+		"ORDER BY c.%2$s ON CONFLICT DO NOTHING RETURNING s.subject_id, s.seq, s.since, s.ctid",
 		lc->table_sql[LC_SUBJECTS], quote_identifier(lc->key_column), lc->table_sql[LC_TRANSITIONS], lc->on_table_sql),
 		3, (Oid[3]) {lc->key_array_type, TIMESTAMPTZARRAYOID, lc->stage_type}), args, NULL, n);
 	for (uint64 i = 0; i < SPI_processed; i++)

@@ -14,6 +14,7 @@
 #include "catalog/load.h"
 #include "catalog/namespace.h"
 #include "catalog/owner.h"
+#include "catalog/pg_collation.h"
 #include "catalog/pg_type.h"
 #include "catalog/sql.h"
 #include "lifecycle.h"
@@ -21,6 +22,7 @@
 #include "utils/builtins.h"
 #include "utils/guc.h"
 #include "utils/lsyscache.h"
+#include "utils/ruleutils.h"
 #include "utils/syscache.h"
 #include "worker/installation.h"
 
@@ -268,11 +270,27 @@ stage_list(List *stages)
 	return list.data;
 }
 
+/* The type of subject_id: that of the key, with its collation, so that the tables order keys alike. */
+static char *
+key_type_text(const Definition *definition)
+{
+	Oid			type;
+	int32		modifier;
+	Oid			collation;
+	char	   *text;
+
+	get_atttypetypmodcoll(definition->on_table, get_attnum(definition->on_table, definition->key_column), &type, &modifier, &collation);
+	text = format_type_be(type == VARCHAROID ? TEXTOID : type);
+	if (!OidIsValid(collation) || collation == DEFAULT_COLLATION_OID)
+		return text;
+	return psprintf("%s COLLATE %s", text, generate_collation_name(collation));
+}
+
 static void
 create_state(const Definition *definition)
 {
 	Oid			owner = lc_table_owner(definition->on_table);
-	Oid			key_type = get_atttype(definition->on_table, get_attnum(definition->on_table, definition->key_column));
+	char	   *key_type = key_type_text(definition);
 	const char *schema = quote_identifier(definition->schema);
 	LcIdentity	saved;
 
@@ -289,7 +307,7 @@ create_state(const Definition *definition)
 	lc_runf("CREATE TYPE %s.stage AS ENUM (%s)", schema, stage_list(definition->stages));
 	lc_runf("COMMENT ON TYPE %s.stage IS 'The stages, in their order.'", schema);
 	for (int i = 0; i < lengthof(state_tables); i++)
-		create_table(definition, &state_tables[i], format_type_be(key_type == VARCHAROID ? TEXTOID : key_type));
+		create_table(definition, &state_tables[i], key_type);
 	lc_runf("ALTER TABLE %s.subjects ALTER stage TYPE %s.stage USING NULL", schema, schema);
 	lc_runf("ALTER TABLE %s.transitions ALTER from_stage TYPE %s.stage USING NULL, ALTER to_stage TYPE %s.stage USING NULL",
 			schema, schema, schema);
