@@ -1,0 +1,146 @@
+-- What fails: a rule, a trigger, a timer, a step; who is recorded, who goes on, what is tried again, what is parked and retried.
+\ir shop.psql
+SELECT plan(57);
+SELECT define_template('customer', 'a', body => 'a');
+
+-- a rule's condition fails for one row of a statement: recorded, the statement and the others go on
+SELECT define_transition('customer', 'awareness', 'conversion', on_event => 'buy', condition => $$ (event.properties->>'amount')::numeric > 10 $$, name => 'big');
+SELECT define_transition('customer', 'awareness', 'consideration', on_event => 'buy', priority => 200, name => 'any');
+SELECT customer(id) FROM generate_series(1, 5) AS id;
+SELECT lives_ok($$ INSERT INTO events (customer_id, name, properties) VALUES (1, 'buy', '{"amount": 20}'), (2, 'buy', '{"amount": "42 EUR"}'), (3, 'buy', '{"amount": 5}') $$,
+    'a condition that fails does not break the statement');
+SELECT is(path(1), 'awareness > conversion', 'the rows around it are evaluated');
+SELECT is(path(2), 'awareness > consideration', 'the rule that fails does not fire, the next one does');
+SELECT is(path(3), 'awareness > consideration', 'and the other one that is false');
+SELECT results_eq($$ SELECT subject_id, kind, name, sqlstate, message, parked FROM customer.failures $$,
+    $$ VALUES (2::bigint, 'rule', 'big', '22P02', 'invalid input syntax for type numeric: "42 EUR"', false) $$, 'it is recorded, for that rule and subject');
+SELECT is((SELECT count(*) FROM events), 3::bigint, 'all events are there');
+-- raise
+SET lifecycle.on_error = 'raise';
+SELECT throws_ok($$ SELECT event(4, 'buy', properties => '{"amount": "42 EUR"}') $$, '22P02', 'invalid input syntax for type numeric: "42 EUR"', 'on_error = raise: the error is the statement''s');
+SELECT is((SELECT count(*) FROM events), 3::bigint, 'which leaves nothing');
+RESET lifecycle.on_error;
+-- an object that is gone, a right that is missing
+CREATE TABLE limits (amount numeric);
+INSERT INTO limits VALUES (10);
+CREATE FUNCTION over_limit(n numeric) RETURNS boolean LANGUAGE plpgsql STABLE AS $$ BEGIN RETURN n > (SELECT max(amount) FROM scenario.limits); END $$;
+SELECT define_transition('customer', 'awareness', 'conversion', on_event => 'buy', condition => $$ over_limit((event.properties->>'amount')::numeric) $$, name => 'big');
+SELECT event(4, 'buy', properties => '{"amount": 11}');
+SELECT is(path(4), 'awareness > conversion', 'a function of the user');
+DROP TABLE limits;
+SELECT lives_ok($$ SELECT event(5, 'buy', properties => '{"amount": 11}') $$, 'whose table is gone');
+SELECT is((SELECT sqlstate FROM customer.failures WHERE subject_id = 5), '42P01', 'fails alone');
+SELECT is(path(5), 'awareness > consideration', 'the others go on');
+SELECT verified();
+
+-- entries and goals that fail; a changed row whose condition fails
+SELECT forget();
+SELECT define_workflow('customer', 'entry', state => 'live', entry => on_event('in', $$ (event.properties->>'n')::int > 0 $$), goal => goal(on_event('yes', $$ 1 / (event.properties->>'n')::int > 0 $$)), steps => delay('1 day'));
+SELECT define_transition('customer', 'any', 'lost', condition => $$ customer.plan::int > 7 $$, name => 'number');
+INSERT INTO customers (id, plan) VALUES (10, '1'), (11, 'x'), (12, '8');
+SELECT is(path(10) || '; ' || path(11) || '; ' || path(12), 'awareness; awareness; awareness > lost', 'a condition over new rows that fails for one of them');
+SELECT is((SELECT string_agg(subject_id || ' ' || name, ', ') FROM customer.failures WHERE subject_id >= 10), '11 number', 'is recorded for that one');
+SELECT event(10, 'in', properties => '{"n": 1}'), event(11, 'in', properties => '{"n": "one"}');
+SELECT is(coalesce(runs(10), '-') || '; ' || coalesce(runs(11), '-'), 'entry: …; -', 'an entry that fails is none');
+SELECT event(10, 'yes', properties => '{"n": 0}');
+SELECT is((SELECT converted_at FROM customer.enrollments WHERE subject_id = 10), NULL, 'a goal that fails is not reached');
+SELECT is((SELECT string_agg(kind || ' ' || name || ' ' || sqlstate, ', ' ORDER BY id) FROM customer.failures WHERE subject_id IN (10, 11) AND kind <> 'rule'),
+    'trigger entry 22P02, trigger entry 22012', 'both are recorded');
+SELECT verified();
+
+-- a step that fails for one: the others go on, it is tried again, later each time, and then parked
+SELECT forget();
+SET lifecycle.max_attempts = 3;
+CREATE TABLE done (customer_id bigint PRIMARY KEY, quota int);
+SELECT define_workflow('customer', 'poison', state => 'live', entry => on_event('go'), steps => steps(
+    send('email', 'a'), run_sql($$ INSERT INTO done SELECT customer.id, customer.plan::int $$, label => 'write'), delay('1 hour'), send('email', 'a')));
+INSERT INTO customers (id, email, plan) SELECT id, 'c', CASE WHEN id IN (113, 171) THEN 'bad' ELSE '1' END FROM generate_series(100, 199) AS id;
+SELECT event(id, 'go') FROM generate_series(100, 199) AS id;
+SELECT run_due();
+SELECT is((SELECT count(*) FROM done), 98::bigint, 'a batch with two rows that fail: the others are done');
+SELECT is((SELECT count(*) FROM customer.messages), 98::bigint, 'each once');
+SELECT is((SELECT count(*) FROM customer.messages WHERE subject_id IN (113, 171)), 0::bigint, 'of those that fail nothing stays, also what went before');
+SELECT results_eq($$ SELECT subject_id, kind, name, attempts, sqlstate, parked FROM customer.failures WHERE subject_id >= 100 ORDER BY 1 $$,
+    $$ VALUES (113::bigint, 'step', 'poison: write', 1, '22P02', false), (171, 'step', 'poison: write', 1, '22P02', false) $$, 'they are recorded, with their step');
+SELECT cmp_ok((SELECT until FROM customer.waiting WHERE subject_id = 113), '>', now('customer'), 'and put off');
+SELECT verified();
+SELECT advance_clock('1 hour');
+SELECT results_eq($$ SELECT attempts, parked FROM customer.failures WHERE subject_id = 113 ORDER BY id $$, $$ VALUES (1, false), (2, false), (3, true) $$, 'tried again, and parked after max_attempts');
+SELECT is((SELECT count(*) FROM customer.messages), 2 * 98::bigint, 'while the others go on');
+SELECT is_empty($$ SELECT FROM customer._due WHERE subject_id = 113 $$, 'a parked run is not in the queue');
+SELECT is((SELECT waits_for FROM customer.waiting WHERE subject_id = 113), 'lifecycle.retry, after invalid input syntax for type integer: "bad"', 'but among those that wait');
+SELECT is(runs(113), 'poison: …', 'it has not ended');
+SELECT verified();
+-- retry
+SELECT is(retry('customer', workflow => 'another'), 0::bigint, 'retry of another workflow');
+SELECT is(retry('customer', (SELECT id FROM customer.failures WHERE subject_id = 113 AND parked)), 1::bigint, 'retry of one');
+SELECT run_due();
+SELECT is((SELECT max(attempts) FROM customer.failures WHERE subject_id = 113 AND NOT parked), 3, 'it fails again, from the first attempt on');
+SELECT advance_clock('1 hour');
+UPDATE customers SET plan = '5' WHERE id IN (113, 171);
+SELECT is(retry('customer'), 2::bigint, 'retry of all that is parked');
+SELECT run_due();
+SELECT is((SELECT string_agg(quota::text, ' ') FROM done WHERE customer_id IN (113, 171)), '5 5', 'and once its reason is gone, it works');
+SELECT advance_clock('1 hour');
+SELECT is(sent(113), 'a queued c, a queued c', 'and goes on, each message once');
+SELECT is(runs(113), 'poison: completed', 'to the end');
+SELECT is(retry('customer'), 0::bigint, 'nothing is parked any more');
+SELECT verified();
+-- an exit of a parked run
+UPDATE customers SET plan = 'bad' WHERE id = 1;
+SELECT define_workflow('customer', 'poison', state => 'live', entry => on_event('go'), exit => on_event('stop'), steps => run_sql($$ INSERT INTO done SELECT customer.id, customer.plan::int $$));
+SELECT event(1, 'go');
+SELECT advance_clock('1 hour');
+SELECT is((SELECT count(*) FROM customer.failures WHERE subject_id = 1 AND parked), 1::bigint, 'parked');
+SELECT event(1, 'stop');
+SELECT is(runs(1), 'poison: exit', 'a parked run can exit');
+SELECT verified();
+SELECT is(retry('customer'), 0::bigint, 'and does not come back');
+SELECT verified();
+
+-- a branch, a timer, constraints that are deferred
+SELECT forget();
+CREATE TABLE parents (id bigint PRIMARY KEY);
+CREATE TABLE children (parent bigint REFERENCES parents DEFERRABLE INITIALLY DEFERRED);
+INSERT INTO parents SELECT id FROM generate_series(20, 28) AS id;
+SELECT define_workflow('customer', 'deferred', state => 'live', entry => on_event('go'), steps => run_sql($$ INSERT INTO children VALUES (customer.id) $$));
+SELECT define_workflow('customer', 'branch', state => 'live', entry => on_event('go'), steps => steps(branch($$ customer.plan::int > 1 $$, yes => exit('yes'), no => exit('no'), label => 'number?')));
+SELECT define_transition('customer', 'awareness', 'lost', after => '1 day', condition => $$ customer.plan::int > 1 $$, name => 'timer');
+INSERT INTO customers (id, plan) SELECT id, CASE id WHEN 25 THEN 'bad' ELSE '2' END FROM generate_series(20, 29) AS id;
+SELECT event(id, 'go') FROM generate_series(20, 29) AS id;
+SELECT run_due();
+SELECT is((SELECT string_agg(subject_id || ' ' || name || ' ' || sqlstate, ', ' ORDER BY subject_id) FROM customer.failures WHERE subject_id BETWEEN 20 AND 29), '25 branch: number? 22P02, 29 deferred: run_sql_1 23503',
+    'a branch that fails, a deferred constraint that fails: each for one');
+SELECT is((SELECT count(*) FROM customer.enrollments WHERE subject_id BETWEEN 20 AND 29 AND ended_at IS NOT NULL), 18::bigint, 'the others are done');
+SELECT advance_clock('1 day');
+SELECT is((SELECT count(*) FROM customer.subjects WHERE subject_id BETWEEN 20 AND 29 AND stage = 'lost'), 9::bigint, 'a timer whose condition fails for one');
+SELECT cmp_ok((SELECT count(*) FROM customer.failures WHERE subject_id = 25 AND name = 'timer'), '>=', 1::bigint, 'is recorded for that one');
+UPDATE customers SET plan = '3' WHERE id = 25;
+SELECT advance_clock('1 day');
+SELECT is((SELECT stage::text FROM customer.subjects WHERE subject_id = 25), 'lost', 'and fires when it can');
+SELECT verified();
+
+-- the caller's own deferred violation is the caller's error, not a due row's
+SELECT event(20, 'go');
+SELECT throws_ok($$ INSERT INTO children VALUES (12345); SELECT run_due() $$, '23503', NULL, 'a violation that the caller has pending is raised to him');
+SELECT verified();
+
+-- an rule that fails on every row is skipped, with a warning, and works again when it is corrected
+SELECT forget();
+SELECT define_transition('customer', 'awareness', 'lost', on_event => 'e', condition => $$ (event.properties->>'n')::int = 1 $$, name => 'always fails');
+SELECT customer(300);
+SELECT count(*) AS before FROM customer.failures \gset
+SET client_min_messages = error;
+INSERT INTO events (customer_id, name, properties) SELECT 300, 'e', '{"n": "x"}' FROM generate_series(1, 3000);
+INSERT INTO events (customer_id, name, properties) SELECT 300, 'e', '{"n": "x"}' FROM generate_series(1, 3000);
+RESET client_min_messages;
+SET client_min_messages = warning;
+SELECT cmp_ok((SELECT count(*) FROM customer.failures), '<', :before + 6000::bigint, 'a rule that fails on every row is skipped after a while');
+SELECT is(path(300), 'awareness', 'it moves nobody');
+SELECT define_transition('customer', 'awareness', 'lost', on_event => 'e', condition => $$ event.properties->>'n' = '1' $$, name => 'always fails');
+SELECT event(300, 'e', properties => '{"n": 1}');
+SELECT is(path(300), 'awareness > lost', 'corrected, it works again');
+SELECT verified();
+
+SELECT * FROM finish();
+ROLLBACK;
