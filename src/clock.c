@@ -5,6 +5,7 @@
  */
 #include "postgres.h"
 
+#include "access/xact.h"
 #include "clock.h"
 #include "common/int.h"
 #include "compat.h"
@@ -18,6 +19,12 @@ TimestampTz
 lc_now(bool simulated)
 {
 	return simulated && lc_guc_clock_set ? lc_guc_clock : GetCurrentTimestamp();
+}
+
+TimestampTz
+lc_transaction_now(bool simulated)
+{
+	return simulated && lc_guc_clock_set ? lc_guc_clock : GetCurrentTransactionStartTimestamp();
 }
 
 void

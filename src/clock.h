@@ -9,6 +9,9 @@
 /* The time now: for a simulated lifecycle the virtual clock when one is set, else the real time. */
 extern TimestampTz lc_now(bool simulated);
 
+/* The same, but as now() has it: the real time is that of the start of the transaction. */
+extern TimestampTz lc_transaction_now(bool simulated);
+
 /* Sets the virtual clock of this session. */
 extern void lc_clock_set(TimestampTz at);
 

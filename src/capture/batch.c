@@ -85,7 +85,7 @@ lc_capture_get(LcLifecycle *lc)
 TimestampTz
 lc_capture_now(LcLifecycle *lc)
 {
-	return lc->simulated && lc_guc_clock_set ? lc_now(true) : GetCurrentTransactionStartTimestamp();
+	return lc_transaction_now(lc->simulated);
 }
 
 /* Which columns of a table to keep; all: every live one. In CurrentMemoryContext. */

@@ -3,6 +3,7 @@
  */
 #include "postgres.h"
 
+#include "clock.h"
 #include "access/xact.h"
 #include "utils/builtins.h"
 #include "utils/jsonb.h"
@@ -50,7 +51,7 @@ lifecycle_render_template(PG_FUNCTION_ARGS)
 		input.values[i].kind = LC_VALUE_UNSET;
 	input.fetch = fetch_value;
 	input.fetch_arg = &roots;
-	input.now = GetCurrentTransactionStartTimestamp();
+	input.now = lc_transaction_now(false);
 	input.zone = session_timezone;
 
 	initStringInfo(&out);

@@ -8,6 +8,7 @@
  */
 #include "postgres.h"
 
+#include "clock.h"
 #include <signal.h>
 
 #include "access/heapam.h"
@@ -110,7 +111,7 @@ read_databases(void)
 	table_close(table, AccessShareLock);
 	CommitTransactionCommand();
 	list_is_stale = false;
-	list_at = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), LIST_MS);
+	list_at = TimestampTzPlusMilliseconds(lc_now(false), LIST_MS);
 }
 
 static bool
@@ -340,7 +341,7 @@ lifecycle_launcher_main(Datum arg)
 	context = CurrentMemoryContext;
 	for (;;)
 	{
-		TimestampTz now = GetCurrentTimestamp();
+		TimestampTz now = lc_now(false);
 		TimestampTz next;
 		HASH_SEQ_STATUS seq;
 		Known	   *k;

@@ -216,7 +216,7 @@ enter_slot(void)
 	pg_atomic_write_u32(&slot->pid, MyProcPid);
 	pg_atomic_write_u64(&slot->wake_at, (uint64) DT_NOBEGIN);
 	pg_atomic_write_u32(&slot->procno, lc_process_number());
-	pg_atomic_write_u64(&slot->started_at, (uint64) GetCurrentTimestamp());
+	pg_atomic_write_u64(&slot->started_at, (uint64) lc_now(false));
 	LWLockRelease(lc_shared->lock);
 	before_shmem_exit(at_exit, (Datum) 0);
 	if (lc_hold_is_on(MyDatabaseId))
@@ -384,7 +384,7 @@ put_off(Job *job, bool transient)
 {
 	int64		first = transient ? TRANSIENT_DELAY_MS : FIRST_DELAY_MS;
 
-	job->put_off_until = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), Min(first << Min(job->failures, 16), LAST_DELAY_MS));
+	job->put_off_until = TimestampTzPlusMilliseconds(lc_now(false), Min(first << Min(job->failures, 16), LAST_DELAY_MS));
 	job->failures++;
 	job->scan.low_water = job->scan.next_due = DT_NOBEGIN;
 }
@@ -401,7 +401,7 @@ count_batch(Job *job, TimestampTz now)
 		busy_rows = 0;
 	}
 	busy_rows += job->rows;
-	now = GetCurrentTimestamp();
+	now = lc_now(false);
 	pg_atomic_fetch_add_u64(&slot->batches, 1);
 	pg_atomic_fetch_add_u64(&slot->rows, job->rows);
 	pg_atomic_write_u64(&slot->last_run, (uint64) now);
@@ -476,7 +476,7 @@ run_due_jobs(void)
 	foreach(cell, jobs)
 	{
 		Job		   *job = lfirst(cell);
-		TimestampTz now = GetCurrentTimestamp();
+		TimestampTz now = lc_now(false);
 
 		check_interrupts();
 		if (look_at(job) <= now)
@@ -540,7 +540,7 @@ attend(void)
 	}
 	if (pg_atomic_exchange_u32(&slot->recheck, 0) != 0 && !extension_is_here())
 		leave(LC_SLOT_ABSENT);
-	now = GetCurrentTimestamp();
+	now = lc_now(false);
 	if (now >= sweep_at)
 		sweep(now);
 	if ((definitions_changed || definitions_stale) &&
@@ -552,7 +552,7 @@ attend(void)
 static void
 rest(void)
 {
-	TimestampTz now = GetCurrentTimestamp();
+	TimestampTz now = lc_now(false);
 	TimestampTz wake_at = sweep_at;
 	ListCell   *cell;
 

@@ -6,6 +6,7 @@
  */
 #include "postgres.h"
 
+#include "clock.h"
 #include "catalog/pg_type.h"
 #include "fmgr.h"
 #include "funcapi.h"
@@ -151,7 +152,7 @@ lc_stats_rule(int rule_id, int64 rows, int64 hits, int64 errors, int64 microseco
 	if (errors > 0)
 	{
 		pg_atomic_fetch_add_u64(&stats->errors, errors);
-		pg_atomic_write_u64(&stats->last_error_at, (uint64) GetCurrentTimestamp());
+		pg_atomic_write_u64(&stats->last_error_at, (uint64) lc_now(false));
 	}
 	if (rows > errors)
 		pg_atomic_write_u64(&stats->streak, 0);

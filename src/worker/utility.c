@@ -7,6 +7,7 @@
  */
 #include "postgres.h"
 
+#include "clock.h"
 #include <signal.h>
 
 #include "catalog/objectaccess.h"
@@ -65,11 +66,11 @@ static void
 stop_scheduler(Oid database)
 {
 	LcSlot	   *slot = lc_slot_find(database);
-	TimestampTz give_up = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), STOP_TIMEOUT_MS);
+	TimestampTz give_up = TimestampTzPlusMilliseconds(lc_now(false), STOP_TIMEOUT_MS);
 	int			pid = slot ? (int) pg_atomic_read_u32(&slot->pid) : 0;
 	bool		told = false;
 
-	while (pid != 0 && BackendPidGetProc(pid) != NULL && GetCurrentTimestamp() < give_up)
+	while (pid != 0 && BackendPidGetProc(pid) != NULL && lc_now(false) < give_up)
 	{
 		if (!told)
 			told = kill(pid, SIGTERM) == 0;
