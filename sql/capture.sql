@@ -192,6 +192,20 @@ CALL lifecycle.backfill('person');
 RESET ROLE;
 SELECT * FROM verify('person');
 
+-- definitions that cannot be loaded do not break the application
+ALTER TABLE clicks RENAME COLUMN at TO happened_at;
+INSERT INTO clicks (person, name) VALUES (30, 'signup');
+SET lifecycle.on_error = 'raise';
+INSERT INTO clicks (person, name) VALUES (30, 'signup');
+RESET lifecycle.on_error;
+ALTER TABLE clicks RENAME COLUMN happened_at TO at;
+-- wide rows are asked about in pieces
+INSERT INTO people (id) SELECT generate_series(5001, 5600);
+INSERT INTO clicks (person, name) SELECT id, 'signup' FROM people WHERE id > 5000;
+SELECT define_transition('person', 'lead', 'gone', on_event => 'wide', condition => $$ length(event.amount) > 40000 $$, name => 'wide');
+INSERT INTO clicks (person, name, amount) SELECT id, 'wide', repeat('x', 40000 + id::int % 2) FROM people WHERE id > 5000;
+SELECT stage, count(*) FROM person.subjects WHERE subject_id > 5000 GROUP BY stage;
+
 -- a trigger without its lifecycle, as after a restore of the schema alone: it warns once, and does nothing
 BEGIN;
 ALTER TABLE lifecycle.lifecycles DISABLE TRIGGER USER;

@@ -77,6 +77,14 @@ SELECT move('member', k(8), 'idle');
 UPDATE orders SET day = '2026-06-04' WHERE id = 1;
 SELECT stage FROM member.subjects WHERE subject_id = k(8);
 
+-- a rule that comes after its subjects, or changes, arms their timers
+SELECT define_transition('member', 'idle', 'lost', after => '3 months', condition => $$ member.plan = 'free' $$, name => 'give up');
+SELECT define_transition('member', 'new', 'lost', on_date => $$ member.ends + interval '1 year' $$, name => 'late');
+UPDATE members SET ends = '2026-06-30' WHERE id = k(7);
+SELECT define_transition('member', 'new', 'lost', on_date => $$ member.ends + interval '2 years' $$, name => 'late');
+TABLE armed;
+SELECT drop_transition('member', 'late');
+
 -- runs: entries by event, stage and change; re-entry; goals and exits
 CREATE VIEW runs AS SELECT right(subject_id::text, 1) AS id, workflow, entered_at, ended_at, converted_at, exit_reason, context FROM member.enrollments ORDER BY subject_id, entered_at, workflow;
 SELECT define_template('member', 'hello', subject_line => 'Hello', body => 'You came from {{ event.place.city }}.');

@@ -22,7 +22,7 @@
 #include "utils/relcache.h"
 
 #define LC_CHUNK_ROWS	5000	/* events or subjects of one batch */
-#define LC_CHUNK_BYTES	(8 * 1024 * 1024)	/* of kept columns in one batch */
+#define LC_CHUNK_BYTES	(8 * 1024 * 1024)	/* of kept columns in the arguments of one statement */
 
 /* What capture keeps of a row: the columns that conditions may read, in the order of LcColumns.attnums. */
 typedef struct LcColumns
@@ -42,6 +42,7 @@ typedef struct LcRow
 {
 	Datum	   *values;
 	bool	   *nulls;
+	Size		bytes;			/* of values out of line */
 } LcRow;
 
 /* A question: is the condition true? Or: which value has the expression? */
@@ -334,6 +335,7 @@ extern void lc_subjects_delete(LcLifecycle *lc, Datum *keys, int n, TimestampTz 
 extern LcAnswer *lc_ask(LcBatch *batch, LcSubject *subject, LcEvent *event, LcRun *run, bool old, LcCondition *condition);
 extern void lc_match(LcBatch *batch);
 extern bool lc_answer_true(LcAnswer *answer);
+extern bool lc_must_raise(const ErrorData *error);
 extern void lc_record_failure(LcBatch *batch, Datum subject, const char *kind, const char *name, int sqlstate, const char *message);
 
 /* becomes.c */

@@ -60,6 +60,9 @@ extern int	lc_enroll_subjects(LcLifecycle *lc, LcVersion *version, const Datum *
 /* (Re)creates the triggers on the subject table and on the sources, as the definitions now say. */
 extern void lc_triggers_create(const char *lifecycle);
 
+/* Arms the timer of a rule that is new or has changed for the subjects that are in its stages already. */
+extern void lc_timers_arm(const char *lifecycle, const char *rule);
+
 /* Drops the triggers of a lifecycle from one table. */
 extern void lc_triggers_drop(const char *lifecycle, Oid table);
 

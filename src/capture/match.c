@@ -514,9 +514,9 @@ run_statement(LcBatch *batch, Match *match, LcAsk **asks, int n)
 	SPI_freetuptable(table);
 }
 
-/* Errors that are not the condition's: the statement of the application, or its transaction, is to end. */
-static bool
-must_raise(const ErrorData *error)
+/* Errors that are not a condition's or a definition's: the statement of the application, or its transaction, is to end. */
+bool
+lc_must_raise(const ErrorData *error)
 {
 	int			category = ERRCODE_TO_CATEGORY(error->sqlerrcode);
 
@@ -569,7 +569,7 @@ try_statement(LcBatch *batch, Match *match, LcAsk **asks, int n)
 		error = CopyErrorData();
 		FlushErrorState();
 		RollbackAndReleaseCurrentSubTransaction();
-		if (must_raise(error))
+		if (lc_must_raise(error))
 		{
 			MemoryContextSwitchTo(context);
 			CurrentResourceOwner = owner;
@@ -772,6 +772,29 @@ add_to_group(AskGroup *group, LcAsk *ask)
 	group->asks[group->n++] = ask;
 }
 
+/* The questions of a group, in pieces whose arrays are bounded in bytes. */
+static void
+evaluate_pieces(LcBatch *batch, AskGroup *group)
+{
+	Size		bytes = 0;
+	int			begin = 0;
+
+	for (int i = 0; i < group->n; i++)
+	{
+		LcEvent    *event = group->asks[i]->event;
+		Size		size = event && event->row ? event->row->bytes : 0;
+
+		if (i > begin && bytes + size > LC_CHUNK_BYTES)
+		{
+			evaluate(batch, group->match, group->asks + begin, i - begin);
+			begin = i;
+			bytes = 0;
+		}
+		bytes += size;
+	}
+	evaluate(batch, group->match, group->asks + begin, group->n - begin);
+}
+
 /* Answers everything that was asked. */
 void
 lc_match(LcBatch *batch)
@@ -802,7 +825,7 @@ lc_match(LcBatch *batch)
 		instr_time	begin;
 
 		INSTR_TIME_SET_CURRENT(begin);
-		evaluate(batch, group->match, group->asks, group->n);
+		evaluate_pieces(batch, group);
 		tally_group(batch, group, &begin);
 	}
 	/* No row came back: there is none to which the condition could apply. */

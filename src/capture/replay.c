@@ -195,8 +195,13 @@ keep_columns(LcColumns *columns, HeapTuple tuple, TupleDesc desc)
 	row = palloc(sizeof(LcRow));
 	row->values = palloc(columns->n * sizeof(Datum));
 	row->nulls = palloc(columns->n * sizeof(bool));
+	row->bytes = 0;
 	for (int i = 0; i < columns->n; i++)
+	{
 		row->values[i] = SPI_getbinval(tuple, desc, 4 + i, &row->nulls[i]);
+		if (!row->nulls[i] && columns->lens[i] == -1)
+			row->bytes += VARSIZE_ANY(DatumGetPointer(row->values[i]));
+	}
 	return row;
 }
 

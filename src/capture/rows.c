@@ -58,6 +58,56 @@ warn_once(const char *lifecycle, const char *table)
 			 errhint("Define the lifecycle again, or drop the triggers lifecycle_… of the table.")));
 }
 
+/*
+ * Loads the definitions of a lifecycle that this backend does not have at hand. Definitions that cannot be loaded (a column that a source needs was
+ * dropped) must not break the application: they are warned of, and false is returned.
+ */
+static bool
+load_lifecycle(const char *name, LcLifecycle **result)
+{
+	MemoryContext context = CurrentMemoryContext;
+	ResourceOwner owner = CurrentResourceOwner;
+	LcLifecycle *volatile lc = NULL;
+	volatile bool loaded = true;
+
+	if (lc_guc_on_error == LC_ON_ERROR_RAISE)
+	{
+		*result = lc_lifecycle_get(name, true);
+		return true;
+	}
+	BeginInternalSubTransaction(NULL);
+	MemoryContextSwitchTo(context);
+	PG_TRY();
+	{
+		lc = lc_lifecycle_get(name, true);
+		ReleaseCurrentSubTransaction();
+	}
+	PG_CATCH();
+	{
+		ErrorData  *error;
+
+		MemoryContextSwitchTo(context);
+		error = CopyErrorData();
+		FlushErrorState();
+		RollbackAndReleaseCurrentSubTransaction();
+		MemoryContextSwitchTo(context);
+		CurrentResourceOwner = owner;
+		if (lc_must_raise(error))
+			ReThrowError(error);
+		loaded = false;
+		lc_stats_count(name, "statements not captured", 1);
+		ereport(WARNING,
+				(errcode(error->sqlerrcode),
+				 errmsg("changes are not captured by lifecycle \"%s\": %s", name, error->message),
+				 error->hint ? errhint("%s", error->hint) : 0));
+	}
+	PG_END_TRY();
+	MemoryContextSwitchTo(context);
+	CurrentResourceOwner = owner;
+	*result = lc;
+	return loaded;
+}
+
 /* The lifecycle whose trigger this is, or NULL when there is nothing to do. */
 static LcLifecycle *
 trigger_lifecycle(FunctionCallInfo fcinfo, int nargs)
@@ -76,7 +126,9 @@ trigger_lifecycle(FunctionCallInfo fcinfo, int nargs)
 	if (!lc_guc_capture)
 		return NULL;
 	AcceptInvalidationMessages();
-	lc = lc_lifecycle_get(data->tg_trigger->tgargs[0], true);
+	lc = lc_lifecycle_cached(data->tg_trigger->tgargs[0]);
+	if (lc == NULL && !load_lifecycle(data->tg_trigger->tgargs[0], &lc))
+		return NULL;
 	if (lc == NULL)
 		warn_once(data->tg_trigger->tgargs[0], RelationGetRelationName(data->tg_relation));
 	return lc;
@@ -157,6 +209,7 @@ lc_row_keep(LcColumns *columns, TupleTableSlot *slot)
 	row = palloc(sizeof(LcRow));
 	row->values = palloc(columns->n * sizeof(Datum));
 	row->nulls = palloc(columns->n * sizeof(bool));
+	row->bytes = 0;
 	for (int i = 0; i < columns->n; i++)
 	{
 		Datum		value = slot_getattr(slot, columns->attnums[i], &row->nulls[i]);
@@ -164,7 +217,10 @@ lc_row_keep(LcColumns *columns, TupleTableSlot *slot)
 		if (row->nulls[i])
 			row->values[i] = (Datum) 0;
 		else if (columns->lens[i] == -1)
+		{
 			row->values[i] = PointerGetDatum(PG_DETOAST_DATUM_COPY(value));
+			row->bytes += VARSIZE_ANY(DatumGetPointer(row->values[i]));
+		}
 		else
 			row->values[i] = datumCopy(value, columns->byvals[i], columns->lens[i]);
 	}
@@ -368,6 +424,13 @@ rewind_store(Tuplestorestate *store)
 	tuplestore_rescan(store);
 }
 
+/* What one statement may keep at once. One that keeps more is captured in portions, each in the order of the events' times. */
+static Size
+portion_bytes(void)
+{
+	return Max((Size) work_mem * 1024, (Size) 64 * 1024 * 1024);
+}
+
 static void
 capture_statement(LcLifecycle *lc, LcSource *source, TriggerData *data)
 {
@@ -399,6 +462,11 @@ capture_statement(LcLifecycle *lc, LcSource *source, TriggerData *data)
 		event = lc_rows_add(rows, slot, listener);
 		if (event && paired)
 			lc_rows_add_old(rows, event, slot, old_slot);
+		if (rows->n % 1024 == 0 && MemoryContextMemAllocated(rows->context, true) > portion_bytes())
+		{
+			lc_rows_run(rows);
+			rows = NULL;
+		}
 	}
 	ExecDropSingleTupleTableSlot(slot);
 	if (old_slot)

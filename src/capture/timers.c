@@ -8,6 +8,7 @@
 #include "postgres.h"
 
 #include "batch.h"
+#include "catalog/owner.h"
 #include "catalog/pg_type.h"
 #include "clock.h"
 #include "executor/spi.h"
@@ -16,6 +17,7 @@
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
+#include "worker/worker.h"
 
 /* The subject's time zone, NULL for UTC; false: it is not known yet. */
 bool
@@ -168,6 +170,59 @@ lc_timer_begin(LcBatch *batch, LcSubject *subject)
 	}
 	subject->timer_fired = true;
 	return true;
+}
+
+/*
+ * Arms the timer of a rule that is new or has changed for the subjects that are in one of its stages already. In their own zone it may be due later: it
+ * is armed a day early there, and puts itself off when it fires. Connected to SPI.
+ */
+void
+lc_timers_arm(const char *lifecycle, const char *name)
+{
+	LcLifecycle *lc = lc_lifecycle_get(lifecycle, false);
+	LcRule	   *rule = NULL;
+	Oid			types[3] = {lc->stage_array_type, INTERVALOID, TIMESTAMPTZOID};
+	Datum		args[3];
+	Datum	   *stages = palloc(Max(lc->nstages, 1) * sizeof(Datum));
+	int			nstages = 0;
+	char	   *due;
+	char	   *rows = "";
+	LcIdentity	saved;
+	bool		isnull;
+
+	for (int i = 0; i < lc->nrules; i++)
+		if (strcmp(lc->rules[i].name, name) == 0)
+			rule = &lc->rules[i];
+	if (rule == NULL)
+		return;
+	lc_identity_owner(lc, true, &saved);
+	lc_runf("DELETE FROM %s WHERE kind = 'r' AND program = %d", lc->table_sql[LC_DUE], rule->id);
+	for (int i = 0; i < lc->nstages; i++)
+		if (lc_rule_from(rule, i) && OidIsValid(lc->stages[i].label))
+			stages[nstages++] = ObjectIdGetDatum(lc->stages[i].label);
+	if (rule->trigger == LC_RULE_DATE)
+	{
+		due = psprintf("(%s)", rule->date->sql);
+		rows = psprintf("JOIN %1$s r ON r.%2$s = s.subject_id CROSS JOIN LATERAL (SELECT r AS %3$s, s AS subject, NULL::%4$s AS enrollment) AS %5$s",
+						lc->on_table_sql, quote_identifier(lc->key_column), lc->quoted_name, lc->table_sql[LC_ENROLLMENTS],
+						rule->date->alias);
+	}
+	else
+		due = psprintf("s.since + $2%s", lc->timezone ? " - interval '1 day'" : "");
+	if (nstages > 0 && (rule->trigger == LC_RULE_DATE || rule->trigger == LC_RULE_AFTER || rule->trigger == LC_RULE_WITHOUT_EVENT))
+	{
+		args[0] = lc_array(stages, NULL, nstages, lc->stage_type);
+		args[1] = IntervalPGetDatum(rule->after ? rule->after : palloc0(sizeof(Interval)));
+		args[2] = TimestampTzGetDatum(lc_capture_now(lc));
+		lc_run_args(psprintf("WITH armed AS (INSERT INTO %1$s (due_at, subject_id, entered_at, program, step, kind) "
+							 "SELECT x.due, s.subject_id, $3, %2$d, 0, 'r' FROM %3$s s %4$s CROSS JOIN LATERAL (SELECT %5$s) AS x(due) "
+							 "WHERE s.stage = ANY ($1) AND pg_catalog.isfinite(x.due) RETURNING due_at) SELECT min(due_at) FROM armed",
+							 lc->table_sql[LC_DUE], rule->id, lc->table_sql[LC_SUBJECTS], rows, due), 3, types, args, NULL);
+		args[0] = SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull);
+		if (!isnull)
+			lc_wake_note(lc->name, DatumGetTimestampTz(args[0]));
+	}
+	lc_identity_restore(&saved);
 }
 
 static LcLifecycle *sort_lifecycle;

@@ -274,6 +274,7 @@ lifecycle_define_transition(PG_FUNCTION_ARGS)
 							  &(LcBinding) {psprintf("on_date of transition \"%s\"", rule.name), date_function, "timestamptz", rule.on_date, InvalidOid});
 		lc_definitions_changed();
 		lc_triggers_create(lifecycle);
+		lc_timers_arm(lifecycle, rule.name);
 	}
 	SPI_finish();
 	PG_RETURN_DATUM(lc_defined_text(defined));

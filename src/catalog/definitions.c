@@ -174,17 +174,23 @@ keep_entry(LcLifecycle *lc)
 }
 
 LcLifecycle *
-lc_lifecycle_get(const char *name, bool missing_ok)
+lc_lifecycle_cached(const char *name)
 {
 	ListCell   *cell;
-	LcLifecycle *lc;
 
 	foreach(cell, entries)
-	{
-		lc = lfirst(cell);
-		if (strcmp(lc->name, name) == 0)
-			return lc;
-	}
+		if (strcmp(((LcLifecycle *) lfirst(cell))->name, name) == 0)
+			return lfirst(cell);
+	return NULL;
+}
+
+LcLifecycle *
+lc_lifecycle_get(const char *name, bool missing_ok)
+{
+	LcLifecycle *lc = lc_lifecycle_cached(name);
+
+	if (lc != NULL)
+		return lc;
 	lifecycles_table = definitions_table();
 	lc = OidIsValid(lifecycles_table) ? load_undisturbed(name) : NULL;
 	if (lc == NULL)

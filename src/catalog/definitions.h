@@ -230,6 +230,9 @@ extern void lc_definitions_init(void);
 /* The lifecycle of that name. An undefined name is an error with the names that exist, or NULL with missing_ok. */
 extern LcLifecycle *lc_lifecycle_get(const char *name, bool missing_ok);
 
+/* The same, if this backend has it at hand; else NULL. Never fails. */
+extern LcLifecycle *lc_lifecycle_cached(const char *name);
+
 /* What listens to an event, or NULL. */
 extern LcListener *lc_listener_get(LcLifecycle *lc, const char *event, int length);
 
