@@ -19,6 +19,7 @@ OBJS = \
 	src/capture/replay.o \
 	src/capture/rows.o \
 	src/capture/runs.o \
+	src/capture/statement.o \
 	src/capture/subjects.o \
 	src/capture/timers.o \
 	src/capture/triggers.o \

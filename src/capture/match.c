@@ -11,15 +11,14 @@
  */
 #include "postgres.h"
 
-#include "access/relation.h"
 #include "access/xact.h"
 #include "batch.h"
 #include "catalog/pg_type.h"
 #include "executor/spi.h"
 #include "guc.h"
-#include "lib/stringinfo.h"
 #include "miscadmin.h"
 #include "portability/instr_time.h"
+#include "statement.h"
 #include "storage/latch.h"
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
@@ -31,54 +30,10 @@
 
 #define MAX_STATEMENTS	64		/* sets of conditions; above, conditions are asked one by one */
 
-/* A column that the statement gets as an array. */
-typedef enum FieldKind
-{
-	FIELD_NUMBER,
-	FIELD_KEY,
-	FIELD_STAGE,
-	FIELD_SEQ,
-	FIELD_SINCE,
-	FIELD_ROW,					/* of the event, or of the old row: column `index` of what is kept */
-	FIELD_RUN_ID,
-	FIELD_RUN_VERSION,
-	FIELD_RUN_VERSION_ID,
-	FIELD_RUN_SHADOW,
-	FIELD_RUN_WORKFLOW,
-	FIELD_RUN_KEY,
-	FIELD_RUN_ENTERED,
-	FIELD_RUN_ENDED,
-	FIELD_RUN_CONVERTED,
-	FIELD_RUN_REASON,
-	FIELD_RUN_CONTEXT
-} FieldKind;
-
-typedef struct Field
-{
-	FieldKind	kind;
-	int			index;			/* FIELD_ROW: in the kept columns */
-	bool		old;			/* FIELD_ROW: of the old row, not of the event */
-	Oid			type;			/* of an element */
-	bool		as_text;		/* the type has no usable array: its text is passed */
-} Field;
-
-/* One statement: for asks with the same source and the same conditions. */
-typedef struct Match
-{
-	LcSource   *source;			/* NULL: no event is read */
-	bool		old;
-	bool		run;
-	int			n;
-	LcCondition **conditions;
-	int			nfields;
-	Field	   *fields;
-	LcStatement *statement;
-} Match;
-
 /* Questions that one statement answers. */
 typedef struct AskGroup
 {
-	Match	   *match;
+	LcMatch	   *match;
 	int			n;
 	int			room;
 	LcAsk	  **asks;
@@ -155,191 +110,8 @@ lc_ask(LcBatch *batch, LcSubject *subject, LcEvent *event, LcRun *run, bool old,
 	return answer;
 }
 
-static void
-add_field(Match *match, FieldKind kind, int index, bool old, Oid type)
-{
-	Field	   *field = &match->fields[match->nfields++];
-
-	field->kind = kind;
-	field->index = index;
-	field->old = old;
-	field->as_text = !OidIsValid(get_array_type(type)) || get_element_type(getBaseType(type)) != InvalidOid ||
-		get_typtype(type) == TYPTYPE_PSEUDO;
-	field->type = field->as_text ? TEXTOID : type;
-}
-
-/* A row of a table from fields, NULL for its other columns: ROW(…)::schema.table. */
-static void
-append_row(StringInfo sql, Oid table, char **expressions)
-{
-	Relation	rel = relation_open(table, AccessShareLock);
-	const char *separator = "";
-
-	appendStringInfoString(sql, "ROW(");
-	for (int i = 0; i < RelationGetNumberOfAttributes(rel); i++)
-	{
-		if (TupleDescAttr(RelationGetDescr(rel), i)->attisdropped)
-			continue;
-		appendStringInfo(sql, "%s%s", separator, expressions[i] ? expressions[i] : "NULL");
-		separator = ", ";
-	}
-	appendStringInfo(sql, ")::%s", quote_qualified_identifier(get_namespace_name(RelationGetNamespace(rel)), RelationGetRelationName(rel)));
-	relation_close(rel, AccessShareLock);
-}
-
-/* The kept columns of a table as fields, and the row that they make. */
-static void
-append_kept_row(Match *match, StringInfo sql, LcColumns *columns, bool old)
-{
-	char	  **expressions = palloc0(Max(columns->natts, 1) * sizeof(char *));
-
-	for (int i = 0; i < columns->n; i++)
-	{
-		Field	   *field;
-
-		add_field(match, FIELD_ROW, i, old, columns->types[i]);
-		field = &match->fields[match->nfields - 1];
-		expressions[columns->attnums[i] - 1] = field->as_text ?
-			psprintf("q.f%d::%s", match->nfields, format_type_be_qualified(columns->types[i])) : psprintf("q.f%d", match->nfields);
-	}
-	append_row(sql, columns->table, expressions);
-}
-
-/* A state table's row: fields by the names of its columns. */
-static void
-append_state_row(Match *match, StringInfo sql, Oid table, const char *const *names, const FieldKind *kinds, const Oid *types, int n)
-{
-	char	  **expressions = palloc0(MaxHeapAttributeNumber * sizeof(char *));
-
-	for (int i = 0; i < n; i++)
-	{
-		AttrNumber	attnum = get_attnum(table, names[i]);
-
-		if (attnum == InvalidAttrNumber)
-			continue;
-		add_field(match, kinds[i], 0, false, types[i]);
-		expressions[attnum - 1] = psprintf("q.f%d", match->nfields);
-	}
-	append_row(sql, table, expressions);
-}
-
-static char *
-subject_row(LcLifecycle *lc, Match *match)
-{
-	static const char *const names[] = {"subject_id", "stage", "seq", "since"};
-	static const FieldKind kinds[] = {FIELD_KEY, FIELD_STAGE, FIELD_SEQ, FIELD_SINCE};
-	Oid			types[] = {lc->key_type, lc->stage_type, INT4OID, TIMESTAMPTZOID};
-	StringInfoData sql;
-
-	initStringInfo(&sql);
-	append_state_row(match, &sql, lc->tables[LC_SUBJECTS], names, kinds, types, 4);
-	return sql.data;
-}
-
-static char *
-run_row(LcLifecycle *lc, Match *match)
-{
-	static const char *const names[] = {"id", "subject_id", "version", "version_id", "shadow", "workflow", "key", "entered_at", "ended_at",
-	"converted_at", "exit_reason", "context"};
-	static const FieldKind kinds[] = {FIELD_RUN_ID, FIELD_KEY, FIELD_RUN_VERSION, FIELD_RUN_VERSION_ID, FIELD_RUN_SHADOW, FIELD_RUN_WORKFLOW,
-	FIELD_RUN_KEY, FIELD_RUN_ENTERED, FIELD_RUN_ENDED, FIELD_RUN_CONVERTED, FIELD_RUN_REASON, FIELD_RUN_CONTEXT};
-	Oid			types[] = {INT8OID, lc->key_type, INT4OID, INT4OID, BOOLOID, TEXTOID, TEXTOID, TIMESTAMPTZOID, TIMESTAMPTZOID, TIMESTAMPTZOID,
-	TEXTOID, JSONBOID};
-	StringInfoData sql;
-
-	initStringInfo(&sql);
-	append_state_row(match, &sql, lc->tables[LC_ENROLLMENTS], names, kinds, types, lengthof(names));
-	return sql.data;
-}
-
-static char *
-null_row(Oid table)
-{
-	return psprintf("NULL::%s", quote_qualified_identifier(get_namespace_name(get_rel_namespace(table)), get_rel_name(table)));
-}
-
-/*
- * Builds the statement. The rows that no condition of the set reads are NULL, and a table that none needs is not joined.
- */
-static void
-build_statement(LcBatch *batch, Match *match)
-{
-	LcLifecycle *lc = batch->lc;
-	bool		reads_row = false;
-	bool		reads_subject = false;
-	bool		reads_event = false;
-	bool		reads_run = false;
-	char	   *row;
-	char	   *subject;
-	char	   *event = NULL;
-	char	   *run;
-	StringInfoData sql;
-	StringInfoData part;
-	Oid		   *types;
-
-	for (int i = 0; i < match->n; i++)
-	{
-		reads_row |= match->conditions[i]->reads_row;
-		reads_subject |= match->conditions[i]->reads_subject;
-		reads_event |= match->conditions[i]->reads_event;
-		reads_run |= match->conditions[i]->reads_enrollment;
-	}
-	match->fields = palloc0((32 + (match->source ? lc_source_columns(lc, match->source)->n : 0) + batch->capture->row_columns->n) *
-							sizeof(Field));
-	add_field(match, FIELD_NUMBER, 0, false, INT4OID);
-	add_field(match, FIELD_KEY, 0, false, lc->key_type);
-	row = null_row(lc->on_table);
-	if (reads_row && match->old)
-	{
-		initStringInfo(&part);
-		append_kept_row(match, &part, batch->capture->row_columns, true);
-		row = part.data;
-	}
-	else if (reads_row)
-		row = "r";
-	subject = reads_subject ? subject_row(lc, match) : null_row(lc->tables[LC_SUBJECTS]);
-	if (match->source && reads_event)
-	{
-		initStringInfo(&part);
-		append_kept_row(match, &part, lc_source_columns(lc, match->source), false);
-		event = part.data;
-	}
-	else if (match->source)
-		event = null_row(match->source->table);
-	run = reads_run && match->run ? run_row(lc, match) : null_row(lc->tables[LC_ENROLLMENTS]);
-
-	initStringInfo(&sql);
-	appendStringInfoString(&sql, "SELECT q.f1");
-	for (int i = 0; i < match->n; i++)
-		appendStringInfo(&sql, ", (%s)", match->conditions[i]->sql);
-	appendStringInfoString(&sql, " FROM unnest(");
-	for (int i = 0; i < match->nfields; i++)
-		appendStringInfo(&sql, "%s$%d", i ? ", " : "", i + 2);
-	appendStringInfoString(&sql, ") AS q(");
-	for (int i = 0; i < match->nfields; i++)
-		appendStringInfo(&sql, "%sf%d", i ? ", " : "", i + 1);
-	appendStringInfoChar(&sql, ')');
-	if (reads_row && !match->old)
-		appendStringInfo(&sql, " JOIN %s AS r ON r.%s = q.f2 AND r.%s = ANY ($1)", lc->on_table_sql, quote_identifier(lc->key_column),
-						 quote_identifier(lc->key_column));
-	for (int i = 0; i < match->n; i++)
-	{
-		LcCondition *condition = match->conditions[i];
-
-		appendStringInfo(&sql, " CROSS JOIN LATERAL (SELECT %s AS %s, %s AS subject", row, lc->quoted_name, subject);
-		if (OidIsValid(condition->event_table))
-			appendStringInfo(&sql, ", %s AS event", event);
-		appendStringInfo(&sql, ", %s AS enrollment) AS %s", run, condition->alias);
-	}
-	types = palloc((match->nfields + 1) * sizeof(Oid));
-	types[0] = lc->key_array_type;
-	for (int i = 0; i < match->nfields; i++)
-		types[i + 1] = get_array_type(match->fields[i].type);
-	match->statement = lc_statement(sql.data, match->nfields + 1, types);
-}
-
 static bool
-same_match(Match *match, LcAsk *ask, int n, LcAnswer **answers)
+same_match(LcMatch *match, LcAsk *ask, int n, LcAnswer **answers)
 {
 	if (match->n != n || match->source != (ask->event ? ask->event->source : NULL) || match->old != ask->old ||
 		match->run != (ask->run != NULL))
@@ -350,18 +122,18 @@ same_match(Match *match, LcAsk *ask, int n, LcAnswer **answers)
 	return true;
 }
 
-static Match *
+static LcMatch *
 match_for(LcBatch *batch, LcAsk *ask, int n, LcAnswer **answers)
 {
 	ListCell   *cell;
-	Match	   *match;
+	LcMatch	   *match;
 	MemoryContext old;
 
 	foreach(cell, batch->capture->matches)
 		if (same_match(lfirst(cell), ask, n, answers))
 			return lfirst(cell);
 	old = MemoryContextSwitchTo(batch->capture->context);
-	match = palloc0(sizeof(Match));
+	match = palloc0(sizeof(LcMatch));
 	match->source = ask->event ? ask->event->source : NULL;
 	match->old = ask->old;
 	match->run = ask->run != NULL;
@@ -369,97 +141,10 @@ match_for(LcBatch *batch, LcAsk *ask, int n, LcAnswer **answers)
 	match->conditions = palloc(n * sizeof(LcCondition *));
 	for (int i = 0; i < n; i++)
 		match->conditions[i] = answers[i]->condition;
-	build_statement(batch, match);
+	lc_statement_build(batch, match);
 	batch->capture->matches = lappend(batch->capture->matches, match);
 	MemoryContextSwitchTo(old);
 	return match;
-}
-
-static Datum
-text_or_null(const char *text, bool *isnull)
-{
-	*isnull = text == NULL;
-	return text ? CStringGetTextDatum(text) : (Datum) 0;
-}
-
-static Datum
-time_or_null(TimestampTz at, bool *isnull)
-{
-	*isnull = at == DT_NOEND;
-	return TimestampTzGetDatum(at);
-}
-
-static Datum
-run_field(LcRun *run, FieldKind kind, bool *isnull)
-{
-	switch (kind)
-	{
-		case FIELD_RUN_ID:
-			*isnull = run->id == 0;
-			return Int64GetDatum(run->id);
-		case FIELD_RUN_VERSION:
-			return Int32GetDatum(run->version ? run->version->number : 0);
-		case FIELD_RUN_VERSION_ID:
-			return Int32GetDatum(run->version_id);
-		case FIELD_RUN_SHADOW:
-			return BoolGetDatum(run->version && run->version->shadow);
-		case FIELD_RUN_WORKFLOW:
-			return CStringGetTextDatum(run->workflow);
-		case FIELD_RUN_KEY:
-			return CStringGetTextDatum("");
-		case FIELD_RUN_ENTERED:
-			return TimestampTzGetDatum(run->entered_at);
-		case FIELD_RUN_ENDED:
-			return time_or_null(run->ended_at, isnull);
-		case FIELD_RUN_CONVERTED:
-			return time_or_null(run->converted_at, isnull);
-		case FIELD_RUN_REASON:
-			return text_or_null(run->exit_reason, isnull);
-		default:
-			*isnull = !run->has_context;
-			return run->context;
-	}
-}
-
-/* The value of a field for one question. */
-static Datum
-field_value(LcBatch *batch, Match *match, Field *field, LcAsk *ask, int number, bool *isnull)
-{
-	LcSubject  *subject = ask->subject;
-
-	*isnull = false;
-	switch (field->kind)
-	{
-		case FIELD_NUMBER:
-			return Int32GetDatum(number);
-		case FIELD_KEY:
-			return subject->key;
-		case FIELD_STAGE:
-			return lc_stage_datum(batch->lc, subject->stage);
-		case FIELD_SEQ:
-			return Int32GetDatum(subject->seq);
-		case FIELD_SINCE:
-			return TimestampTzGetDatum(subject->since);
-		case FIELD_ROW:
-			{
-				LcRow	   *row = field->old ? subject->old_row : ask->event->row;
-				LcColumns  *columns = field->old ? batch->capture->row_columns : lc_source_columns(batch->lc, match->source);
-				Oid			output;
-				bool		varlena;
-
-				if (row == NULL || row->nulls[field->index])
-				{
-					*isnull = true;
-					return (Datum) 0;
-				}
-				if (!field->as_text)
-					return row->values[field->index];
-				getTypeOutputInfo(columns->types[field->index], &output, &varlena);
-				return CStringGetTextDatum(OidOutputFunctionCall(output, row->values[field->index]));
-			}
-		default:
-			return run_field(ask->run, field->kind, isnull);
-	}
 }
 
 static void
@@ -473,7 +158,7 @@ condition_timeout(void)
 
 /* Runs the statement for these questions and stores the answers. */
 static void
-run_statement(LcBatch *batch, Match *match, LcAsk **asks, int n)
+run_statement(LcBatch *batch, LcMatch *match, LcAsk **asks, int n)
 {
 	int			nargs = match->nfields + 1;
 	Datum	   *args = palloc(nargs * sizeof(Datum));
@@ -485,9 +170,9 @@ run_statement(LcBatch *batch, Match *match, LcAsk **asks, int n)
 	for (int i = 0; i < match->nfields; i++)
 	{
 		for (int j = 0; j < n; j++)
-			values[j] = field_value(batch, match, &match->fields[i], asks[j], j, &nulls[j]);
+			values[j] = lc_statement_field(batch, match, &match->fields[i], asks[j], j, &nulls[j]);
 		args[i + 1] = lc_array(values, nulls, n, match->fields[i].type);
-		if (match->fields[i].kind == FIELD_KEY)
+		if (match->fields[i].kind == LC_FIELD_KEY)
 			args[0] = args[i + 1];
 	}
 	lc_execute(match->statement, args, NULL, n);
@@ -533,7 +218,7 @@ lc_must_raise(const ErrorData *error)
 
 /* Runs the statement in a subtransaction. NULL: done; else the error, which was not to be raised. */
 static ErrorData *
-try_statement(LcBatch *batch, Match *match, LcAsk **asks, int n)
+try_statement(LcBatch *batch, LcMatch *match, LcAsk **asks, int n)
 {
 	MemoryContext context = CurrentMemoryContext;
 	ResourceOwner owner = CurrentResourceOwner;
@@ -673,7 +358,7 @@ is_quarantined(LcBatch *batch, LcCondition *condition)
 }
 
 static void
-note_success(LcBatch *batch, Match *match)
+note_success(LcBatch *batch, LcMatch *match)
 {
 	const char *kind;
 	const char *name;
@@ -689,7 +374,7 @@ note_success(LcBatch *batch, Match *match)
 
 /* Answers the questions, taking them apart where there is an error. */
 static void
-evaluate(LcBatch *batch, Match *match, LcAsk **asks, int n)
+evaluate(LcBatch *batch, LcMatch *match, LcAsk **asks, int n)
 {
 	ErrorData  *error;
 
