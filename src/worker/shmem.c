@@ -250,6 +250,8 @@ lc_hold_begin(Oid database)
 void
 lc_holds_end(void)
 {
+	Oid			held[LC_MAX_HOLDS];
+	int			n = 0;
 	int			i;
 
 	if (!holding)
@@ -257,10 +259,14 @@ lc_holds_end(void)
 	SpinLockAcquire(&lc_shared->hold_mutex);
 	for (i = 0; i < LC_MAX_HOLDS; i++)
 		if (lc_shared->holds[i].pid == MyProcPid)
+		{
+			held[n++] = lc_shared->holds[i].database;
 			lc_shared->holds[i].pid = 0;
+		}
 	SpinLockRelease(&lc_shared->hold_mutex);
 	holding = false;
-	lc_launcher_poke(InvalidOid);
+	while (n > 0)
+		lc_launcher_poke(held[--n]);
 }
 
 bool

@@ -1,0 +1,133 @@
+# Whatever is killed in the middle of a batch, every effect is there once afterwards; a row that kills the server is parked.
+use strict;
+use warnings FATAL => 'all';
+use FindBin;
+use lib $FindBin::RealBin;
+use LifecycleTest;
+use PostgreSQL::Test::Utils;
+use Test::More;
+
+my $node = new_node('main', 'lifecycle.batch_size = 7', 'lifecycle.max_attempts = 2', 'restart_after_crash = on');
+my $last = 0;
+
+# A step that does something besides the engine's own writes, and waits while the test holds a lock.
+define_shop($node, 'postgres');
+$node->safe_psql(
+	'postgres', q{
+	SET search_path = public, lifecycle;
+	CREATE TABLE effects (subject_id bigint);
+	CREATE TABLE gate (open boolean);
+	INSERT INTO gate VALUES (true);
+	CREATE FUNCTION pass_gate(id bigint) RETURNS bigint LANGUAGE plpgsql AS $$
+	BEGIN
+		WHILE id % 10 = 3 AND NOT (SELECT open FROM public.gate) LOOP PERFORM pg_sleep(0.01); END LOOP;
+		RETURN id;
+	END$$;
+	SELECT define_workflow('customer', 'greeting', state => 'live', entry => on_event('go'),
+		steps => steps(send('email', 'hello'), run_sql('INSERT INTO effects SELECT pass_gate(customer.id)'), delay('20 milliseconds'),
+			send('email', 'hello')));
+});
+
+# A hundred customers more, and the scheduler in the middle of one of their batches.
+sub get_busy
+{
+	$node->safe_psql('postgres', 'UPDATE gate SET open = false');
+	enter($node, 'postgres', $last + 1, $last + 100);
+	$last += 100;
+	$node->poll_query_until('postgres',
+		"SELECT count(*) = 1 FROM pg_stat_activity WHERE backend_type = 'lifecycle scheduler' AND wait_event = 'PgSleep'")
+	  or die 'not busy';
+	return scheduler_pid($node, 'postgres');
+}
+
+sub check
+{
+	my ($what) = @_;
+	$node->poll_query_until('postgres', 'SELECT true') or die 'no server';
+	$node->safe_psql('postgres', 'UPDATE gate SET open = true');
+	ok(wait_until_done($node, 'postgres', $last), "$what: all runs end");
+	is_sound($node, 'postgres', $last, $what);
+	is($node->safe_psql('postgres', 'SELECT count(*), count(DISTINCT subject_id) FROM effects'), "$last|$last", "$what: effects of run_sql too");
+	return;
+}
+
+get_busy();
+check('nothing killed');
+
+my $pid = get_busy();
+$node->safe_psql('postgres', "SELECT pg_terminate_backend($pid, 10000)");
+check('worker terminated');
+
+$pid = get_busy();
+$node->safe_psql('postgres', "SELECT pg_cancel_backend($pid)");
+check('batch canceled');
+
+$pid = get_busy();
+kill 'KILL', $pid;
+$node->poll_query_until('postgres', "SELECT count(*) = 0 FROM pg_stat_activity WHERE pid = $pid");
+check('worker killed');
+ok($node->log_contains(qr/the last run of lifecycles in database "postgres" was interrupted/), 'the interrupted run was noticed');
+
+# a backend in the middle of a statement whose rows are captured
+get_busy();
+my ($in, $out, $err) = ('', '', '');
+my $session = IPC::Run::start(
+	[ 'psql', '-XAtq', '-d', $node->connstr('postgres') ], '<', \$in, '>', \$out, '2>', \$err,
+	IPC::Run::timeout($PostgreSQL::Test::Utils::timeout_default));
+$in .= "BEGIN; INSERT INTO customers VALUES (-1, 'x'); INSERT INTO events (customer_id, name) VALUES (-1, 'go'); SELECT pg_backend_pid();\n";
+$session->pump until $out =~ /\d+\n/;
+($pid) = $out =~ /(\d+)/;
+kill 'KILL', $pid;
+$session->kill_kill;
+$node->poll_query_until('postgres', "SELECT count(*) = 0 FROM pg_stat_activity WHERE pid = $pid");
+check('backend killed');
+is($node->safe_psql('postgres', 'SELECT count(*) FROM customer.subjects WHERE subject_id = -1'), 0, 'and its own work is gone');
+
+# the whole server
+get_busy();
+$node->kill9;
+for my $try (1 .. 50)
+{
+	# its children may still be there, and hold on to the shared memory
+	last if $node->start(fail_ok => 1);
+	$node->stop('fast', fail_ok => 1);
+}
+check('server killed');
+get_busy();
+$node->stop('immediate');
+$node->start;
+check('server stopped at once');
+get_busy();
+$node->restart;
+check('server restarted');
+
+# a row that kills the server each time that it is run
+my $crashes = () = slurp_file($node->logfile) =~ /was terminated by signal 9/g;
+$node->safe_psql(
+	'postgres', q{
+	SET search_path = public, lifecycle;
+	CREATE FUNCTION poison(id bigint) RETURNS bigint LANGUAGE plpgsql AS $$
+	BEGIN
+		IF id = -13 THEN COPY (SELECT 1) TO PROGRAM 'kill -9 $PPID'; END IF;
+		RETURN id;
+	END$$;
+	SELECT define_workflow('customer', 'poison', state => 'live', entry => on_event('drink'),
+		steps => steps(send('email', 'hello'), run_sql('SELECT poison(customer.id)'), send('email', 'hello')));
+});
+$node->psql(
+	'postgres', q{
+	INSERT INTO customers SELECT -g, 'x' FROM generate_series(11, 20) g;
+	INSERT INTO events (customer_id, name) SELECT -g, 'drink' FROM generate_series(11, 20) g});
+ok($node->poll_query_until('postgres', "SELECT count(*) = 1 FROM customer.failures WHERE subject_id = -13 AND parked"),
+	'a row that kills the server is parked');
+ok($node->poll_query_until('postgres',
+		"SELECT count(*) = 9 FROM customer.enrollments WHERE workflow = 'poison' AND exit_reason = 'completed'"),
+	'and the others run on');
+is($node->safe_psql('postgres', "SELECT count(*), count(DISTINCT (subject_id, step)) FROM customer.messages WHERE workflow = 'poison'"),
+	'18|18', 'with every effect once');
+is((() = slurp_file($node->logfile) =~ /was terminated by signal 9/g) - $crashes, 3, 'after one crash unseen and lifecycle.max_attempts counted');
+is($node->safe_psql('postgres', "SELECT * FROM lifecycle.verify('customer')"), '', 'verify() finds nothing');
+
+$node->stop;
+unlike(slurp_file($node->logfile), qr/PANIC|signal 11|signal 6|TRAP|leaked/, 'nothing else crashed');
+done_testing();
