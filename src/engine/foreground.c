@@ -130,11 +130,11 @@ lifecycle_advance_clock(PG_FUNCTION_ARGS)
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("either an interval or a time must be given"),
 				 errhint("Call lifecycle.advance_clock('3 days') or lifecycle.advance_clock(until => '2026-03-01 09:00+00').")));
-	if (PG_ARGISNULL(0))
-		target = PG_GETARG_TIMESTAMPTZ(1);
-	else
+	if (!PG_ARGISNULL(0))
 		target = lc_add_interval(start, lc_arg_interval(fcinfo, 0, "by_interval"), NULL);
-	if (TIMESTAMP_NOT_FINITE(target))
+	else
+		target = PG_GETARG_TIMESTAMPTZ(1);
+	if (!PG_ARGISNULL(0) && TIMESTAMP_NOT_FINITE(target))
 		ereport(ERROR,
 				(errcode(ERRCODE_DATETIME_VALUE_OUT_OF_RANGE),
 				 errmsg("timestamp out of range")));
