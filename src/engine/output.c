@@ -41,7 +41,7 @@ constant_text(LcRunBatch *batch, const char *constant)
 static inline bool
 is_written(const LcRun *run)
 {
-	return run->state != LC_RUN_BACK || run->acted;
+	return (run->state != LC_RUN_BACK && run->state != LC_RUN_VOID) || run->acted;
 }
 
 void
@@ -84,7 +84,7 @@ lc_lock_enrollments(LcRunBatch *batch, LcGroup *group)
 
 /*
  * Ends enrollments. One that is not ended by this is held by somebody, or is not there or ended already: the former, who will delete our due row once it
- * is back, decides; the latter has no due row to keep.
+ * is back, decides; the latter should not have been run.
  */
 static void
 end_enrollments(LcRunBatch *batch)
@@ -143,7 +143,7 @@ end_enrollments(LcRunBatch *batch)
 			left.runs[left.n++] = ended.runs[i];
 	lc_find_open_enrollments(batch, &left, done);
 	for (int i = 0; i < left.n; i++)
-		batch->runs[left.runs[i]].state = done[left.runs[i]] ? LC_RUN_BACK : LC_RUN_DROPPED;
+		batch->runs[left.runs[i]].state = done[left.runs[i]] ? LC_RUN_BACK : LC_RUN_VOID;
 }
 
 /* A wake-up that has written nothing still says which wait has ended. */

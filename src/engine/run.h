@@ -21,6 +21,7 @@ typedef enum LcRunState
 	LC_RUN_WAITING,				/* in the wait of `position`, until wake_at */
 	LC_RUN_ENDED,				/* for `reason` */
 	LC_RUN_BACK,				/* into the queue: at `position` when it has acted, else as it was and without its outputs */
+	LC_RUN_VOID,				/* out of the queue, and nothing of it is written: it had ended before it was run */
 	LC_RUN_DROPPED,				/* out of the queue, without an end: somebody else has ended it, or its timer is done */
 	LC_RUN_TIMER				/* the timer of a rule, armed again for wake_at */
 } LcRunState;
