@@ -80,6 +80,34 @@ lc_check_no_runs(LcLifecycle *lc, const char *workflow, const char *state)
 				errhint("Pause it with lifecycle.pause_workflow, which keeps the runs, or end them with lifecycle.archive_workflow."));
 }
 
+/*
+ * In a simulation a due row is run at its own time. What fell due in a pause is run at its end, as it is in reality, so it is made due then. workflow:
+ * one workflow; NULL: all.
+ */
+static void
+end_pause(const char *lifecycle, const char *workflow)
+{
+	LcLifecycle *lc;
+	Oid			types[] = {TIMESTAMPTZOID, INT4ARRAYOID};
+	Datum		values[2] = {TimestampTzGetDatum(lc_now(true)), (Datum) 0};
+	bool		isnull;
+	LcIdentity	saved;
+
+	lc_definer_run("SELECT FROM lifecycle.lifecycles WHERE name = $1 AND simulated", 1, lifecycle);
+	if (SPI_processed == 0)
+		return;
+	lc = lc_lifecycle_get(lifecycle, false);
+	lc_definer_run("SELECT ARRAY(SELECT id FROM lifecycle.workflow_versions WHERE lifecycle = $1 AND ($2::text IS NULL OR workflow = $2))",
+				   2, lc->name, workflow);
+	values[1] = SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull);
+	lc_identity_owner(lc, true, &saved);
+	lc_run_args(psprintf("WITH late AS (DELETE FROM %1$s WHERE due_at < $1 AND kind IN ('s', 'w') AND program = ANY ($2) RETURNING *) "
+						 "INSERT INTO %1$s (due_at, subject_id, enrollment_id, entered_at, program, step, attempts, kind, shadow) "
+						 "SELECT $1, subject_id, enrollment_id, entered_at, program, step, attempts, kind, shadow FROM late",
+						 lc->table_sql[LC_DUE]), 2, types, values, NULL);
+	lc_identity_restore(&saved);
+}
+
 static void
 set_paused(FunctionCallInfo fcinfo, bool paused)
 {
@@ -99,7 +127,10 @@ set_paused(FunctionCallInfo fcinfo, bool paused)
 				   3, lc->name, workflow, paused ? "true" : "false");
 	/* what fell due in the pause is behind the mark of the scheduler's scan */
 	if (SPI_processed > 0 && !paused)
+	{
 		lc_wake_note(lc->name, MIN_TIMESTAMP);
+		end_pause(lc->name, workflow);
+	}
 	lc_definitions_changed();
 	SPI_finish();
 }
@@ -284,7 +315,10 @@ set_all_paused(bool paused)
 		ListCell   *cell;
 
 		foreach(cell, lc_lifecycle_names())
+		{
 			lc_wake_note(lfirst(cell), MIN_TIMESTAMP);
+			end_pause(lfirst(cell), NULL);
+		}
 	}
 	lc_definitions_changed();
 	SPI_finish();
@@ -316,7 +350,10 @@ set_lifecycle_paused(FunctionCallInfo fcinfo, bool paused)
 	lc_definer_run("UPDATE lifecycle.lifecycles SET paused = $2::bool WHERE name = $1 AND paused <> $2::bool",
 				   2, lc->name, paused ? "true" : "false");
 	if (SPI_processed > 0 && !paused)
+	{
 		lc_wake_note(lc->name, MIN_TIMESTAMP);
+		end_pause(lc->name, NULL);
+	}
 	lc_definitions_changed();
 	SPI_finish();
 }

@@ -76,7 +76,7 @@ COMMENT ON COLUMN lifecycle._enrollments.key IS 'Parallel runs of one workflow b
 COMMENT ON COLUMN lifecycle._enrollments.entered_at IS 'When the run began.';
 COMMENT ON COLUMN lifecycle._enrollments.ended_at IS 'When the run ended; NULL: it is active.';
 COMMENT ON COLUMN lifecycle._enrollments.converted_at IS 'When the goal was first reached within its window.';
-COMMENT ON COLUMN lifecycle._enrollments.exit_reason IS 'completed, exit, goal, subject_deleted, archived, or the reason that an exit step gives.';
+COMMENT ON COLUMN lifecycle._enrollments.exit_reason IS 'completed, exit (an exit trigger), goal, subject_deleted, archived, or the reason that an exit step gives (exited when it gives none).';
 COMMENT ON COLUMN lifecycle._enrollments.context IS 'What the run carries along: the row of the event that began it as context.event.';
 
 CREATE TABLE lifecycle._activity (
