@@ -23,6 +23,7 @@ OBJS = \
 	src/capture/subjects.o \
 	src/capture/timers.o \
 	src/capture/triggers.o \
+	src/catalog/altered.o \
 	src/catalog/bulk.o \
 	src/catalog/checks.o \
 	src/catalog/closest.o \
@@ -35,7 +36,6 @@ OBJS = \
 	src/catalog/definitions.o \
 	src/catalog/load.o \
 	src/catalog/owner.o \
-	src/catalog/renames.o \
 	src/catalog/sql.o \
 	src/engine/claim.o \
 	src/engine/due.o \

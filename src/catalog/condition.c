@@ -42,8 +42,6 @@
 #include "utils/syscache.h"
 #include "utils/varlena.h"
 
-PG_FUNCTION_INFO_V1(lifecycle__missing_function);
-
 typedef enum BodyForm
 {
 	BODY_EXPRESSION,
@@ -526,32 +524,8 @@ append_call(StringInfo sql, Oid function, const char *alias, List *parameters)
 	appendStringInfoChar(sql, ')');
 }
 
-/*
- * What stands for a function that is gone (its table was dropped with all that depends on it) or was replaced by one that is not ours: a call that
- * fails whenever the question is asked. So only what asks it fails, and says why.
- */
 static LcCondition *
-missing_function(LcLifecycle *lc, const char *name)
-{
-	LcCondition *condition = palloc0(sizeof(LcCondition));
-
-	condition->alias = pstrdup(quote_identifier(name));
-	condition->sql = psprintf("lifecycle._missing_function(%s)", quote_literal_cstr(quote_qualified_identifier(lc->schema, name)));
-	return condition;
-}
-
-Datum
-lifecycle__missing_function(PG_FUNCTION_ARGS)
-{
-	ereport(ERROR,
-			(errcode(ERRCODE_UNDEFINED_FUNCTION),
-			 errmsg("function %s is missing, was replaced or has another owner than its lifecycle", text_to_cstring(PG_GETARG_TEXT_PP(0))),
-			 errhint("Define what it belongs to again.")));
-	PG_RETURN_NULL();
-}
-
-static LcCondition *
-load_function(LcLifecycle *lc, Oid function, const char *name)
+load_function(Oid function)
 {
 	HeapTuple	tuple = SearchSysCache1(PROCOID, ObjectIdGetDatum(function));
 	LcCondition *condition = palloc0(sizeof(LcCondition));
@@ -567,11 +541,6 @@ load_function(LcLifecycle *lc, Oid function, const char *name)
 	if (!HeapTupleIsValid(tuple))
 		elog(ERROR, "cache lookup failed for function %u", function);
 	form = (Form_pg_proc) GETSTRUCT(tuple);
-	if (form->proowner != lc_table_owner(lc->on_table) || heap_attisnull(tuple, Anum_pg_proc_prosqlbody, NULL))
-	{
-		ReleaseSysCache(tuple);
-		return missing_function(lc, name);
-	}
 	n = get_func_arg_info(tuple, &types, &names, &modes);
 	reads.condition = condition;
 	reads.row = 1;
@@ -605,15 +574,14 @@ lc_condition_load(LcLifecycle *lc, const char *name, int *n)
 	ListCell   *cell;
 
 	if (functions == NIL)
-	{
-		conditions[0] = missing_function(lc, name);
-		*n = 1;
-		return conditions;
-	}
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_FUNCTION),
+				 errmsg("function %s of lifecycle \"%s\" is missing", quote_qualified_identifier(lc->schema, name), lc->name),
+				 errhint("Define what it belongs to again.")));
 	*n = 0;
 	foreach(cell, functions)
 	{
-		conditions[*n] = load_function(lc, lfirst_oid(cell), name);
+		conditions[*n] = load_function(lfirst_oid(cell));
 		lc->reads_clock |= conditions[(*n)++]->reads_clock;
 	}
 	return conditions;

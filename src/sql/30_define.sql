@@ -57,17 +57,21 @@ CREATE FUNCTION lifecycle.drop_lifecycle(lifecycle text) RETURNS void
 COMMENT ON FUNCTION lifecycle.drop_lifecycle(text) IS
 'Drops a lifecycle: its triggers, its definitions and its schema with all state. Errors: no such lifecycle, not the owner of its table.';
 
-CREATE FUNCTION lifecycle._missing_function(name text) RETURNS boolean
-    LANGUAGE c STABLE STRICT PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS 'MODULE_PATHNAME', 'lifecycle__missing_function';
-COMMENT ON FUNCTION lifecycle._missing_function(text) IS 'Private: stands for the function of a condition that is gone. Always an error that names it.';
+CREATE FUNCTION lifecycle._table_altering() RETURNS event_trigger
+    LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'lifecycle__table_altering';
+REVOKE EXECUTE ON FUNCTION lifecycle._table_altering() FROM PUBLIC;
+COMMENT ON FUNCTION lifecycle._table_altering() IS 'Private: takes out the bodies of conditions over a table that is going to be altered, which would refuse that.';
+CREATE EVENT TRIGGER lifecycle_table_altering ON ddl_command_start WHEN TAG IN ('ALTER TABLE') EXECUTE FUNCTION lifecycle._table_altering();
+ALTER EVENT TRIGGER lifecycle_table_altering ENABLE ALWAYS;
+COMMENT ON EVENT TRIGGER lifecycle_table_altering IS 'Lets tables with conditions of lifecycles be altered.';
 
-CREATE FUNCTION lifecycle._column_renamed() RETURNS event_trigger
-    LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'lifecycle__column_renamed';
-REVOKE EXECUTE ON FUNCTION lifecycle._column_renamed() FROM PUBLIC;
-COMMENT ON FUNCTION lifecycle._column_renamed() IS 'Private: follows renamed columns into the definitions that name them.';
-CREATE EVENT TRIGGER lifecycle_column_renamed ON ddl_command_end WHEN TAG IN ('ALTER TABLE') EXECUTE FUNCTION lifecycle._column_renamed();
-ALTER EVENT TRIGGER lifecycle_column_renamed ENABLE ALWAYS;
-COMMENT ON EVENT TRIGGER lifecycle_column_renamed IS 'Follows renamed columns into the definitions of lifecycles.';
+CREATE FUNCTION lifecycle._table_altered() RETURNS event_trigger
+    LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'lifecycle__table_altered';
+REVOKE EXECUTE ON FUNCTION lifecycle._table_altered() FROM PUBLIC;
+COMMENT ON FUNCTION lifecycle._table_altered() IS 'Private: binds conditions again to a table that was altered.';
+CREATE EVENT TRIGGER lifecycle_table_altered ON ddl_command_end WHEN TAG IN ('ALTER TABLE') EXECUTE FUNCTION lifecycle._table_altered();
+ALTER EVENT TRIGGER lifecycle_table_altered ENABLE ALWAYS;
+COMMENT ON EVENT TRIGGER lifecycle_table_altered IS 'Binds conditions of lifecycles again to altered tables.';
 
 CREATE FUNCTION lifecycle.upgrade_lifecycle(lifecycle text) RETURNS text
     LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'lifecycle_upgrade_lifecycle';

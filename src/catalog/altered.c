@@ -1,0 +1,203 @@
+/*
+ * altered.c: event triggers that let the tables of lifecycles be altered.
+ *
+ * Conditions are functions over rows, with bound bodies. PostgreSQL (as of 15.20) refuses to rewrite a table while such a body uses its
+ * row type, and to change the type of a column that it reads: with one rule, ALTER TABLE customers ADD COLUMN score int DEFAULT 0 would be an error. So
+ * before an ALTER TABLE that may do that the bodies are taken out (the functions stay, with their OIDs, owners and rights), and afterwards they are bound
+ * again, from the text that PostgreSQL prints of them; a condition that does not fit the table any more refuses the ALTER TABLE.
+ *
+ * What is taken out is remembered until the end of the statement. One that fails rolls the functions back; what is remembered of it is forgotten when
+ * another begins.
+ */
+#include "postgres.h"
+
+#include "access/xact.h"
+#include "catalog/checks.h"
+#include "compat.h"
+#include "catalog/namespace.h"
+#include "catalog/owner.h"
+#include "catalog/pg_inherits.h"
+#include "catalog/sql.h"
+#include "commands/event_trigger.h"
+#include "fmgr.h"
+#include "miscadmin.h"
+#include "nodes/parsenodes.h"
+#include "utils/builtins.h"
+#include "utils/lsyscache.h"
+#include "utils/memutils.h"
+
+PG_FUNCTION_INFO_V1(lifecycle__table_altering);
+PG_FUNCTION_INFO_V1(lifecycle__table_altered);
+
+typedef struct TakenOut
+{
+	const void *statement;		/* the ALTER TABLE */
+	TransactionId transaction;
+	Oid			owner;
+	char	   *function;
+	char	   *definition;
+} TakenOut;
+
+static MemoryContext taken_context = NULL;
+static List *taken = NIL;
+
+/* Forgets what is remembered of a statement, and of transactions that are over. */
+static void
+forget(const void *statement)
+{
+	ListCell   *cell;
+
+	foreach(cell, taken)
+	{
+		TakenOut   *function = lfirst(cell);
+
+		if (function->statement == statement || function->transaction != GetTopTransactionIdIfAny())
+			taken = foreach_delete_current(taken, cell);
+	}
+	if (taken == NIL && taken_context != NULL)
+		MemoryContextReset(taken_context);
+}
+
+/* May the statement rewrite the table, or change the type of a column? */
+static bool
+concerns_rows(AlterTableStmt *statement)
+{
+	ListCell   *cell;
+
+	foreach(cell, statement->cmds)
+		switch (((AlterTableCmd *) lfirst(cell))->subtype)
+		{
+			case AT_AddColumn:
+			case AT_AlterColumnType:
+			case AT_SetLogged:
+			case AT_SetUnLogged:
+			case AT_SetAccessMethod:
+				return true;
+			default:
+				break;
+		}
+	return false;
+}
+
+static AlterTableStmt *
+altered_statement(FunctionCallInfo fcinfo, const char *function)
+{
+	AlterTableStmt *statement;
+
+	if (!CALLED_AS_EVENT_TRIGGER(fcinfo))
+		ereport(ERROR,
+				(errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
+				 errmsg("function \"%s\" must be called as an event trigger", function)));
+	statement = (AlterTableStmt *) ((EventTriggerData *) fcinfo->context)->parsetree;
+	return IsA(statement, AlterTableStmt) && statement->objtype == OBJECT_TABLE && concerns_rows(statement) ? statement : NULL;
+}
+
+/* Reads the bound functions of lifecycles over rows of the tables, each with the statement that takes its body out. */
+static void
+find_functions(List *tables)
+{
+	Datum	   *types = palloc(list_length(tables) * sizeof(Datum));
+	ListCell   *cell;
+	Oid			argument = OIDARRAYOID;
+	Datum		value;
+
+	foreach(cell, tables)
+		types[foreach_current_index(cell)] = ObjectIdGetDatum(get_rel_type_id(lfirst_oid(cell)));
+	value = lc_array(types, NULL, list_length(tables), OIDOID);
+	lc_run_args("SELECT p.proowner, p.oid::regprocedure::text, pg_get_functiondef(p.oid), "
+				"format('CREATE OR REPLACE FUNCTION %I.%I(%s) RETURNS %s LANGUAGE sql %s AS %L', n.nspname, p.proname, "
+				"pg_get_function_arguments(p.oid), pg_get_function_result(p.oid), CASE p.provolatile WHEN 'v' THEN 'VOLATILE' ELSE 'STABLE' END, "
+				"CASE WHEN p.prorettype <> 'void'::regtype THEN format('SELECT NULL::%s', p.prorettype::regtype) ELSE '' END) "
+				"FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace JOIN lifecycle.lifecycles l ON l.schema = n.nspname "
+				"WHERE p.prosqlbody IS NOT NULL AND p.proargtypes::oid[] && $1 ORDER BY p.oid", 1, &argument, &value, NULL);
+}
+
+static void
+execute_as(Oid owner, const char *sql)
+{
+	LcIdentity	saved;
+
+	lc_identity_role(owner, &saved);
+	(void) lc_run(sql);
+	lc_identity_restore(&saved);
+}
+
+/* ddl_command_start */
+Datum
+lifecycle__table_altering(PG_FUNCTION_ARGS)
+{
+	AlterTableStmt *statement = altered_statement(fcinfo, "lifecycle._table_altering");
+	Oid			table = statement ? RangeVarGetRelid(statement->relation, NoLock, true) : InvalidOid;
+	SPITupleTable *rows;
+	LcIdentity	saved;
+	uint64		n;
+
+	forget(statement);
+	if (!OidIsValid(table) || !lc_owns_table(table, GetUserId()))
+		PG_RETURN_NULL();
+	if (taken_context == NULL)
+		taken_context = AllocSetContextCreate(TopMemoryContext, "lifecycle altered tables", ALLOCSET_SMALL_SIZES);
+	SPI_connect();
+	lc_identity_extension(&saved);
+	find_functions(find_all_inheritors(table, NoLock, NULL));
+	rows = SPI_tuptable;
+	n = SPI_processed;
+	for (uint64 i = 0; i < n; i++)
+	{
+		MemoryContext old = MemoryContextSwitchTo(taken_context);
+		TakenOut   *function = palloc(sizeof(TakenOut));
+		bool		isnull;
+
+		function->statement = statement;
+		function->transaction = GetTopTransactionId();
+		function->owner = DatumGetObjectId(SPI_getbinval(rows->vals[i], rows->tupdesc, 1, &isnull));
+		function->function = SPI_getvalue(rows->vals[i], rows->tupdesc, 2);
+		function->definition = SPI_getvalue(rows->vals[i], rows->tupdesc, 3);
+		taken = lappend(taken, function);
+		MemoryContextSwitchTo(old);
+		execute_as(function->owner, SPI_getvalue(rows->vals[i], rows->tupdesc, 4));
+	}
+	lc_identity_restore(&saved);
+	SPI_finish();
+	PG_RETURN_NULL();
+}
+
+static void
+say_which(void *arg)
+{
+	errcontext("binding %s again to the altered table", (const char *) arg);
+}
+
+/* ddl_command_end */
+Datum
+lifecycle__table_altered(PG_FUNCTION_ARGS)
+{
+	AlterTableStmt *statement = altered_statement(fcinfo, "lifecycle._table_altered");
+	List	   *mine = NIL;
+	ListCell   *cell;
+	LcIdentity	saved;
+
+	if (statement == NULL || taken == NIL)
+		PG_RETURN_NULL();
+	foreach(cell, taken)
+		if (((TakenOut *) lfirst(cell))->statement == statement)
+			mine = lappend(mine, lfirst(cell));
+	if (mine == NIL)
+		PG_RETURN_NULL();
+	SPI_connect();
+	lc_identity_extension(&saved);
+	foreach(cell, mine)
+	{
+		TakenOut   *function = lfirst(cell);
+		ErrorContextCallback callback = {.callback = say_which, .arg = function->function, .previous = error_context_stack};
+
+		error_context_stack = &callback;
+		execute_as(function->owner, function->definition);
+		error_context_stack = callback.previous;
+	}
+	lc_identity_restore(&saved);
+	forget(statement);
+	lc_definitions_changed();
+	SPI_finish();
+	PG_RETURN_NULL();
+}
