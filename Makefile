@@ -36,6 +36,7 @@ OBJS = \
 	src/catalog/definitions.o \
 	src/catalog/load.o \
 	src/catalog/owner.o \
+	src/catalog/renames.o \
 	src/catalog/sql.o \
 	src/engine/claim.o \
 	src/engine/due.o \

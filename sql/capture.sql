@@ -193,12 +193,12 @@ RESET ROLE;
 SELECT * FROM verify('person');
 
 -- definitions that cannot be loaded do not break the application
-ALTER TABLE clicks RENAME COLUMN at TO happened_at;
+BEGIN;
+ALTER TABLE clicks DROP COLUMN at;
 INSERT INTO clicks (person, name) VALUES (30, 'signup');
-SET lifecycle.on_error = 'raise';
+SET LOCAL lifecycle.on_error = 'raise';
 INSERT INTO clicks (person, name) VALUES (30, 'signup');
-RESET lifecycle.on_error;
-ALTER TABLE clicks RENAME COLUMN happened_at TO at;
+ROLLBACK;
 -- wide rows are asked about in pieces
 INSERT INTO people (id) SELECT generate_series(5001, 5600);
 INSERT INTO clicks (person, name) SELECT id, 'signup' FROM people WHERE id > 5000;

@@ -3,6 +3,7 @@ SET client_min_messages = warning;
 CREATE EXTENSION IF NOT EXISTS lifecycle;
 RESET client_min_messages;
 SET timezone = 'UTC';
+SET datestyle = 'ISO, MDY';
 CREATE SCHEMA hardening;
 SET search_path = hardening, public, lifecycle;
 CREATE TABLE people (id bigint PRIMARY KEY, plan text);
@@ -72,7 +73,7 @@ SELECT count(*) FROM code.subjects;
 -- runs are found by keys in an order of their own
 CREATE TABLE accounts (code text COLLATE "und-x-icu" PRIMARY KEY);
 CREATE TABLE account_events (account text, name text, at timestamptz DEFAULT now());
-SELECT define_lifecycle('account', 'accounts', stages => '{a}');
+SELECT define_lifecycle('account', 'accounts', stages => '{a}', simulated => true);
 SELECT define_event_source('account', 'account_events', subject_column => 'account', name_column => 'name', time_column => 'at');
 SELECT define_workflow('account', 'w', state => 'live', entry => on_event('go'), exit => on_event('stop'), steps => steps(delay('1 day')));
 INSERT INTO accounts VALUES ('a'), ('B'), ('c'), ('D');
@@ -90,7 +91,133 @@ INSERT INTO parts VALUES (3, 'signup', '2026-02-01');
 INSERT INTO parts_all (person, name, at) VALUES (4, 'signup', '2026-02-01');
 SELECT subject_id, stage, since FROM person.subjects WHERE subject_id IN (3, 4) ORDER BY subject_id;
 
+-- renamed columns are followed: key, subject, name and time of events, address of messages, and what conditions read
+CREATE TABLE clients (id int PRIMARY KEY, email text, plan text);
+CREATE TABLE visits (client int, name text, at timestamptz DEFAULT now(), amount text);
+SELECT define_lifecycle('client', 'clients', stages => '{a,b,c}', simulated => true);
+SELECT define_event_source('client', 'visits', subject_column => 'client', name_column => 'name', time_column => 'at');
+SELECT define_transition('client', 'a', 'b', on_event => 'go', condition => $$ event.amount::numeric > 1 $$, name => 'go');
+SELECT define_transition('client', 'b', 'c', condition => $$ client.plan = 'pro' $$, name => 'pro');
+SELECT define_template('client', 'hi', body => 'Hi');
+SELECT define_workflow('client', 'w', state => 'live', entry => on_stage('b'), steps => send('email', 'hi'));
+ALTER TABLE clients RENAME id TO client_id;
+ALTER TABLE clients RENAME COLUMN email TO mail;
+ALTER TABLE clients RENAME plan TO tariff;
+DO $$ BEGIN
+    ALTER TABLE visits RENAME client TO client_id;
+    ALTER TABLE hardening.visits RENAME name TO what;
+    ALTER TABLE visits RENAME at TO happened_at;
+    ALTER TABLE visits RENAME amount TO sum;
+END $$;
+INSERT INTO clients VALUES (1, 'one@example.com', 'free'), (2, 'two@example.com', 'pro');
+INSERT INTO visits (client_id, what, sum) VALUES (1, 'go', '2'), (2, 'go', '2');
+SELECT run_due('client');
+SELECT subject_id, stage FROM client.subjects ORDER BY 1;
+SELECT subject_id, address FROM client.messages ORDER BY 1;
+SELECT * FROM verify('client');
+SELECT key_column FROM lifecycle.lifecycles WHERE name = 'client';
+SELECT define_event_source('client', 'visits', subject_column => 'client_id', name_column => 'what', time_column => 'happened_at');
+BEGIN;
+ALTER TABLE visits RENAME what TO name;
+ROLLBACK;
+INSERT INTO visits (client_id, what, sum) VALUES (1, 'go', '2');
+
+-- a column that goes, or is no time any more: the application goes on, its rows are not captured
+CREATE TABLE calls (client int, at timestamptz DEFAULT now());
+SELECT define_event_source('client', 'calls', subject_column => 'client', event_name => 'call', time_column => 'at');
+SELECT define_transition('client', 'a', 'c', on_event => 'call', name => 'call');
+INSERT INTO clients VALUES (3), (4), (5);
+BEGIN;
+ALTER TABLE calls DROP at;
+INSERT INTO calls VALUES (3);
+INSERT INTO clients VALUES (6);
+SELECT subject_id, stage FROM client.subjects WHERE subject_id IN (3, 6) ORDER BY 1;
+SELECT capture('client', 'calls', array_agg(c)) FROM calls c;
+ROLLBACK;
+BEGIN;
+ALTER TABLE calls ALTER at DROP DEFAULT, ALTER at TYPE text;
+INSERT INTO calls VALUES (3, 'now');
+ALTER TABLE calls ALTER at TYPE timestamptz USING at::timestamptz;
+SELECT define_event_source('client', 'calls', subject_column => 'client', event_name => 'call', time_column => 'at');
+INSERT INTO calls VALUES (3, now());
+SELECT subject_id, stage FROM client.subjects WHERE subject_id = 3;
+ROLLBACK;
+ALTER TABLE calls ALTER client TYPE text;
+INSERT INTO calls VALUES (3);
+SELECT define_event_source('client', 'calls', subject_column => 'client', event_name => 'call', time_column => 'at');
+ALTER TABLE calls ALTER client TYPE smallint USING client::smallint;
+INSERT INTO calls VALUES (4);
+SELECT subject_id, stage FROM client.subjects WHERE subject_id IN (3, 4) ORDER BY 1;
+CREATE DOMAIN day AS date;
+CREATE TABLE letters (client int, at day);
+SELECT define_event_source('client', 'letters', subject_column => 'client', event_name => 'call', time_column => 'at');
+INSERT INTO letters VALUES (5, '2026-02-03');
+SELECT to_stage, event_at FROM client.transitions WHERE subject_id = 5 AND seq = 2;
+CREATE TABLE clocks (client int, at time);
+SELECT define_event_source('client', 'clocks', subject_column => 'client', event_name => 'call', time_column => 'at');
+
+-- an event source that is dropped with the conditions over it: other rows are captured, the rule fails for itself
+DROP TABLE visits CASCADE;
+INSERT INTO clients VALUES (7);
+UPDATE clients SET tariff = 'pro' WHERE client_id = 7;
+INSERT INTO letters VALUES (7, '2026-02-03');
+SELECT subject_id, stage FROM client.subjects WHERE subject_id = 7;
+DROP FUNCTION client."_rule pro"(clients, client.subjects, client.enrollments);
+SELECT move('client', 7, 'b');
+SELECT kind, name, sqlstate, message FROM client.failures;
+SELECT drop_transition('client', 'go');
+SELECT drop_transition('client', 'pro');
+
+-- a key of another type than the state tables have
+CREATE TABLE things (id text PRIMARY KEY);
+SELECT define_lifecycle('thing', 'things', stages => '{a,b}');
+INSERT INTO things VALUES (1);
+ALTER TABLE things ALTER id TYPE bigint USING id::bigint;
+INSERT INTO things VALUES (2);
+SELECT move('thing', 2, 'b');
+SELECT run_due() IS NULL AS "none";
+ALTER TABLE things ALTER id TYPE varchar(20);
+SELECT move('thing', '2'::text, 'b');
+
+-- another owner than that of the state tables could be made to run his predecessor's triggers and functions
+CREATE ROLE hardening_one;
+CREATE ROLE hardening_two;
+GRANT ALL ON SCHEMA hardening TO hardening_one, hardening_two;
+GRANT CREATE ON DATABASE :"DBNAME" TO hardening_one;
+ALTER TABLE things OWNER TO hardening_two;
+INSERT INTO things VALUES (3);
+SELECT move('thing', '3'::text, 'b');
+ALTER TABLE things OWNER TO CURRENT_USER;
+SET ROLE hardening_one;
+CREATE TABLE owned (id int PRIMARY KEY, n int);
+SELECT define_lifecycle('owned', 'owned', stages => '{a,b}');
+SELECT define_transition('owned', 'a', 'b', condition => $$ owned.n > 0 $$, name => 'more');
+RESET ROLE;
+ALTER SCHEMA owned OWNER TO CURRENT_USER;
+REASSIGN OWNED BY hardening_one TO CURRENT_USER;
+ALTER FUNCTION owned."_rule more"(owned, owned.subjects, owned.enrollments) OWNER TO hardening_one;
+INSERT INTO owned VALUES (1, 1);
+SELECT kind, name, message FROM owned.failures;
+ALTER FUNCTION owned."_rule more"(owned, owned.subjects, owned.enrollments) OWNER TO CURRENT_USER;
+UPDATE owned SET n = 2;
+SELECT subject_id, stage FROM owned.subjects;
+
+-- a lifecycle whose table or whose schema is gone can be dropped
+DROP TABLE things CASCADE;
+SELECT run_due() IS NULL AS "none";
+SELECT advance_clock('1 day');
+SELECT move('thing', '3'::text, 'b');
+SELECT drop_lifecycle('thing');
 SET client_min_messages = warning;
-SELECT drop_lifecycle(name) FROM lifecycle.lifecycles WHERE name IN ('person', 'code', 'account') ORDER BY name;
+DROP SCHEMA code CASCADE;
+RESET client_min_messages;
+INSERT INTO codes VALUES ('z');
+SELECT drop_lifecycle('code');
+INSERT INTO codes VALUES ('y');
+
+SET client_min_messages = warning;
+SELECT drop_lifecycle(name) FROM lifecycle.lifecycles WHERE name IN ('person', 'account', 'client', 'owned') ORDER BY name;
 DROP SCHEMA hardening CASCADE;
+REVOKE CREATE ON DATABASE :"DBNAME" FROM hardening_one;
+DROP ROLE hardening_one, hardening_two;
 RESET client_min_messages;

@@ -268,6 +268,11 @@ lifecycle_capture(PG_FUNCTION_ARGS)
 	int64		kept;
 
 	lc_check_definer(lc);
+	if (source->broken)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("event source \"%s\" cannot be read: %s", source->name, source->broken),
+				 errhint("Define the event source again with lifecycle.define_event_source.")));
 	if (PG_ARGISNULL(2))
 		PG_RETURN_INT64(0);
 	array = PG_GETARG_ARRAYTYPE_P(2);

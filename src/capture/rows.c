@@ -40,27 +40,51 @@ PG_FUNCTION_INFO_V1(lifecycle_capture_event);
 /* Lifecycles that were not defined when their trigger fired: each is warned of once in a session. */
 static List *warned = NIL;
 
-static void
-warn_once(const char *lifecycle, const char *table)
+/* Is this the first time in the session that this has to be warned of? */
+static bool
+is_first(const char *what)
 {
 	ListCell   *cell;
 	MemoryContext old;
 
 	foreach(cell, warned)
-		if (strcmp(lfirst(cell), lifecycle) == 0)
-			return;
+		if (strcmp(lfirst(cell), what) == 0)
+			return false;
 	old = MemoryContextSwitchTo(TopMemoryContext);
-	warned = lappend(warned, pstrdup(lifecycle));
+	warned = lappend(warned, pstrdup(what));
 	MemoryContextSwitchTo(old);
-	ereport(WARNING,
-			(errcode(ERRCODE_UNDEFINED_OBJECT),
-			 errmsg("lifecycle \"%s\" is not defined for table \"%s\": its changes are not captured", lifecycle, table),
-			 errhint("Define the lifecycle again, or drop the triggers lifecycle_… of the table.")));
+	return true;
+}
+
+static void
+warn_once(const char *lifecycle, const char *table)
+{
+	if (is_first(lifecycle))
+		ereport(WARNING,
+				(errcode(ERRCODE_UNDEFINED_OBJECT),
+				 errmsg("lifecycle \"%s\" is not defined for table \"%s\": its changes are not captured", lifecycle, table),
+				 errhint("Define the lifecycle again, or drop the triggers lifecycle_… of the table.")));
+}
+
+/* What is broken must not break the application: its rows are not captured, visibly. */
+static void
+warn_broken(LcLifecycle *lc, const char *problem, const char *hint)
+{
+	if (lc_guc_on_error == LC_ON_ERROR_RAISE)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("changes cannot be captured for lifecycle \"%s\": %s", lc->name, problem),
+				 errhint("%s", hint)));
+	lc_stats_count(lc->name, "statements not captured", 1);
+	if (is_first(psprintf("%s: %s", lc->name, problem)))
+		ereport(WARNING,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("changes are not captured for lifecycle \"%s\": %s", lc->name, problem),
+				 errhint("%s", hint)));
 }
 
 /*
- * Loads the definitions of a lifecycle that this backend does not have at hand. Definitions that cannot be loaded (a column that a source needs was
- * dropped) must not break the application: they are warned of, and false is returned.
+ * Loads the definitions of a lifecycle that this backend does not have at hand. Definitions that cannot be loaded must not break the application: they are warned of, and false is returned.
  */
 static bool
 load_lifecycle(const char *name, LcLifecycle **result)
@@ -72,14 +96,14 @@ load_lifecycle(const char *name, LcLifecycle **result)
 
 	if (lc_guc_on_error == LC_ON_ERROR_RAISE)
 	{
-		*result = lc_lifecycle_get(name, true);
+		*result = lc_lifecycle_find(name);
 		return true;
 	}
 	BeginInternalSubTransaction(NULL);
 	MemoryContextSwitchTo(context);
 	PG_TRY();
 	{
-		lc = lc_lifecycle_get(name, true);
+		lc = lc_lifecycle_find(name);
 		ReleaseCurrentSubTransaction();
 	}
 	PG_CATCH();
@@ -131,6 +155,11 @@ trigger_lifecycle(FunctionCallInfo fcinfo, int nargs)
 		return NULL;
 	if (lc == NULL)
 		warn_once(data->tg_trigger->tgargs[0], RelationGetRelationName(data->tg_relation));
+	else if (lc->broken)
+	{
+		warn_broken(lc, lc->broken, lc->broken_hint);
+		return NULL;
+	}
 	return lc;
 }
 
@@ -542,6 +571,11 @@ trigger_source(LcLifecycle *lc, TriggerData *data)
 	}
 	if (source == NULL)
 		warn_once(lc->name, RelationGetRelationName(data->tg_relation));
+	else if (source->broken)
+	{
+		warn_broken(lc, source->broken, "Define the event source again with lifecycle.define_event_source.");
+		return NULL;
+	}
 	return source;
 }
 

@@ -144,6 +144,13 @@ create_source_triggers(LcLifecycle *lc, LcSource *source, List **wanted)
 	};
 	char	   *table = table_name(source->table);
 
+	/* What it has stays until it is defined again. */
+	if (source->broken)
+	{
+		for (int i = 0; i < lengthof(events); i++)
+			*wanted = lappend(*wanted, trigger_name(lc->name, psprintf("%s_%s", events[i][0], source->name)));
+		return;
+	}
 	for (int i = 0; i < (source->becomes ? 2 : 1); i++)
 		create_trigger(source->table, trigger_name(lc->name, psprintf("%s_%s", events[i][0], source->name)),
 					   psprintf("AFTER %s ON %s%s FOR EACH %s%s EXECUTE FUNCTION lifecycle._capture_event(%s, %s)",

@@ -42,6 +42,8 @@
 #include "utils/syscache.h"
 #include "utils/varlena.h"
 
+PG_FUNCTION_INFO_V1(lifecycle__missing_function);
+
 typedef enum BodyForm
 {
 	BODY_EXPRESSION,
@@ -524,8 +526,32 @@ append_call(StringInfo sql, Oid function, const char *alias, List *parameters)
 	appendStringInfoChar(sql, ')');
 }
 
+/*
+ * What stands for a function that is gone (its table was dropped with all that depends on it) or was replaced by one that is not ours: a call that
+ * fails whenever the question is asked. So only what asks it fails, and says why.
+ */
 static LcCondition *
-load_function(Oid function)
+missing_function(LcLifecycle *lc, const char *name)
+{
+	LcCondition *condition = palloc0(sizeof(LcCondition));
+
+	condition->alias = pstrdup(quote_identifier(name));
+	condition->sql = psprintf("lifecycle._missing_function(%s)", quote_literal_cstr(quote_qualified_identifier(lc->schema, name)));
+	return condition;
+}
+
+Datum
+lifecycle__missing_function(PG_FUNCTION_ARGS)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_UNDEFINED_FUNCTION),
+			 errmsg("function %s is missing, was replaced or has another owner than its lifecycle", text_to_cstring(PG_GETARG_TEXT_PP(0))),
+			 errhint("Define what it belongs to again.")));
+	PG_RETURN_NULL();
+}
+
+static LcCondition *
+load_function(LcLifecycle *lc, Oid function, const char *name)
 {
 	HeapTuple	tuple = SearchSysCache1(PROCOID, ObjectIdGetDatum(function));
 	LcCondition *condition = palloc0(sizeof(LcCondition));
@@ -541,6 +567,11 @@ load_function(Oid function)
 	if (!HeapTupleIsValid(tuple))
 		elog(ERROR, "cache lookup failed for function %u", function);
 	form = (Form_pg_proc) GETSTRUCT(tuple);
+	if (form->proowner != lc_table_owner(lc->on_table) || heap_attisnull(tuple, Anum_pg_proc_prosqlbody, NULL))
+	{
+		ReleaseSysCache(tuple);
+		return missing_function(lc, name);
+	}
 	n = get_func_arg_info(tuple, &types, &names, &modes);
 	reads.condition = condition;
 	reads.row = 1;
@@ -574,14 +605,15 @@ lc_condition_load(LcLifecycle *lc, const char *name, int *n)
 	ListCell   *cell;
 
 	if (functions == NIL)
-		ereport(ERROR,
-				(errcode(ERRCODE_UNDEFINED_FUNCTION),
-				 errmsg("function %s of lifecycle \"%s\" is missing", quote_qualified_identifier(lc->schema, name), lc->name),
-				 errhint("Define what it belongs to again.")));
+	{
+		conditions[0] = missing_function(lc, name);
+		*n = 1;
+		return conditions;
+	}
 	*n = 0;
 	foreach(cell, functions)
 	{
-		conditions[*n] = load_function(lfirst_oid(cell));
+		conditions[*n] = load_function(lc, lfirst_oid(cell), name);
 		lc->reads_clock |= conditions[(*n)++]->reads_clock;
 	}
 	return conditions;

@@ -30,4 +30,8 @@ extern char *lc_prototype_comment(const char *prototype);
 /* (Re)creates the views of a lifecycle. */
 extern void lc_create_views(const char *lifecycle);
 
+/* define_source.c: may the subject column and the time column of an event source have these types? The latter is no domain. */
+extern bool lc_subject_type_fits(LcLifecycle *lc, Oid type);
+extern bool lc_time_type_fits(Oid type);
+
 #endif							/* LC_DEFINE_H */

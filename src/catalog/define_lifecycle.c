@@ -15,10 +15,12 @@
 #include "catalog/namespace.h"
 #include "catalog/owner.h"
 #include "catalog/pg_collation.h"
+#include "catalog/pg_namespace.h"
 #include "catalog/pg_type.h"
 #include "catalog/sql.h"
 #include "lifecycle.h"
 #include "miscadmin.h"
+#include "utils/acl.h"
 #include "utils/builtins.h"
 #include "utils/guc.h"
 #include "utils/lsyscache.h"
@@ -479,6 +481,50 @@ lc_create_views(const char *lifecycle)
 	lc_identity_restore(&saved);
 }
 
+static void
+drop_all_triggers(LcLifecycle *lc)
+{
+	Oid			type = TEXTOID;
+	Datum		value = CStringGetTextDatum(lc->name);
+	List	   *sources = NIL;
+	ListCell   *cell;
+	LcIdentity	saved;
+
+	lc_identity_extension(&saved);
+	lc_run_args("SELECT DISTINCT c.oid FROM lifecycle.event_sources s JOIN pg_catalog.pg_class c ON c.oid = s.on_table WHERE s.lifecycle = $1",
+				1, &type, &value, NULL);
+	lc_identity_restore(&saved);
+	for (uint64 i = 0; i < SPI_processed; i++)
+	{
+		bool		isnull;
+
+		sources = lappend_oid(sources, DatumGetObjectId(SPI_getbinval(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, 1, &isnull)));
+	}
+	if (OidIsValid(lc->on_table))
+		lc_triggers_drop(lc->name, lc->on_table);
+	foreach(cell, sources)
+		lc_triggers_drop(lc->name, lfirst_oid(cell));
+}
+
+/* Whose the lifecycle is: the owner of its table, or when that is gone, of its schema; InvalidOid: of nobody any more. */
+static Oid
+owner_of(LcLifecycle *lc)
+{
+	HeapTuple	tuple;
+	Oid			owner = InvalidOid;
+
+	if (OidIsValid(lc->on_table))
+		return lc_table_owner(lc->on_table);
+	tuple = SearchSysCache1(NAMESPACENAME, CStringGetDatum(lc->schema));
+	if (HeapTupleIsValid(tuple))
+	{
+		owner = ((Form_pg_namespace) GETSTRUCT(tuple))->nspowner;
+		ReleaseSysCache(tuple);
+	}
+	return owner;
+}
+
+/* Also drops what is broken: a lifecycle whose table or schema is gone. */
 Datum
 lifecycle_drop_lifecycle(PG_FUNCTION_ARGS)
 {
@@ -487,30 +533,41 @@ lifecycle_drop_lifecycle(PG_FUNCTION_ARGS)
 	char	   *name = lc_arg_required(fcinfo, 0, "lifecycle");
 	LcLifecycle *lc;
 	LcIdentity	saved;
+	Oid			owner;
 
 	SPI_connect();
 	lc_lock_definitions();
-	lc = lc_lifecycle_get(name, false);
-	lc_check_definer(lc);
-	lc_lock_table(lc->on_table);
-	lc_triggers_drop(name, lc->on_table);
-	for (int i = 0; i < lc->nsources; i++)
-		lc_triggers_drop(name, lc->sources[i].table);
+	lc = lc_lifecycle_find(name);
+	if (lc == NULL)
+		lc = lc_lifecycle_get(name, false);
+	owner = owner_of(lc);
+	if (OidIsValid(lc->on_table))
+	{
+		lc_check_definer(lc);
+		lc_lock_table(lc->on_table);
+	}
+	else if (OidIsValid(owner) ? !has_privs_of_role(GetUserId(), owner) : !superuser())
+		ereport(ERROR,
+				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+				 errmsg("must be owner of schema \"%s\" to drop lifecycle \"%s\"", lc->schema, name)));
+	drop_all_triggers(lc);
 	lc_identity_extension(&saved);
 	for (int i = 0; i < lengthof(tables); i++)
 		lc_runf("DELETE FROM lifecycle.%s WHERE lifecycle = %s", tables[i], quote_literal_cstr(name));
 	lc_runf("DELETE FROM lifecycle.lifecycles WHERE name = %s", quote_literal_cstr(name));
 	lc_identity_restore(&saved);
-	lc_identity_role(lc_table_owner(lc->on_table), &saved);
-	(void) set_config_option("client_min_messages", "warning", PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
-	lc_runf("DROP SCHEMA %s CASCADE", lc->quoted_schema);
-	lc_identity_restore(&saved);
+	if (OidIsValid(get_namespace_oid(lc->schema, true)))
+	{
+		lc_identity_role(owner, &saved);
+		(void) set_config_option("client_min_messages", "warning", PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
+		lc_runf("DROP SCHEMA %s CASCADE", lc->quoted_schema);
+		lc_identity_restore(&saved);
+	}
 	lc_definitions_changed();
 	SPI_finish();
 	PG_RETURN_VOID();
 }
 
-/* There is one format so far; a dump of a later version is the only thing that can bring another. */
 Datum
 lifecycle_upgrade_lifecycle(PG_FUNCTION_ARGS)
 {

@@ -84,7 +84,7 @@ check_type(Oid table, const char *column, const char *use, TYPCATEGORY wanted, c
 	Oid			type = get_atttype(table, lc_check_column(table, column, use));
 	TYPCATEGORY category = TypeCategory(type);
 
-	if (category != wanted && !(wanted == TYPCATEGORY_STRING && category == TYPCATEGORY_ENUM))
+	if ((category != wanted || (wanted == TYPCATEGORY_DATETIME && !lc_time_type_fits(getBaseType(type)))) && !(wanted == TYPCATEGORY_STRING && category == TYPCATEGORY_ENUM))
 		ereport(ERROR,
 				(errcode(ERRCODE_DATATYPE_MISMATCH),
 				 errmsg("column \"%s\" of table %s, given as %s, has type %s", column, lc_qualified_name(table), use, format_type_be(type)),
@@ -92,14 +92,27 @@ check_type(Oid table, const char *column, const char *use, TYPCATEGORY wanted, c
 }
 
 /* smallint, integer and bigint join with each other; text with varchar; else the types must be the same. */
+bool
+lc_subject_type_fits(LcLifecycle *lc, Oid type)
+{
+	bool		integers = (type == INT2OID || type == INT4OID || type == INT8OID) &&
+		(lc->key_type == INT2OID || lc->key_type == INT4OID || lc->key_type == INT8OID);
+
+	return type == lc->key_type || integers || (lc->key_type == TEXTOID && type == VARCHAROID);
+}
+
+bool
+lc_time_type_fits(Oid type)
+{
+	return type == TIMESTAMPTZOID || type == TIMESTAMPOID || type == DATEOID;
+}
+
 static void
 check_subject(LcLifecycle *lc, Oid table, const char *column)
 {
 	Oid			type = get_atttype(table, lc_check_column(table, column, "subject_column"));
-	bool		integers = (type == INT2OID || type == INT4OID || type == INT8OID) &&
-		(lc->key_type == INT2OID || lc->key_type == INT4OID || lc->key_type == INT8OID);
 
-	if (type != lc->key_type && !integers && !(lc->key_type == TEXTOID && type == VARCHAROID))
+	if (!lc_subject_type_fits(lc, type))
 		ereport(ERROR,
 				(errcode(ERRCODE_DATATYPE_MISMATCH),
 				 errmsg("column \"%s\" of table %s has type %s, the key of lifecycle \"%s\" has type %s",

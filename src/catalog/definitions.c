@@ -185,7 +185,7 @@ lc_lifecycle_cached(const char *name)
 }
 
 LcLifecycle *
-lc_lifecycle_get(const char *name, bool missing_ok)
+lc_lifecycle_find(const char *name)
 {
 	LcLifecycle *lc = lc_lifecycle_cached(name);
 
@@ -194,11 +194,7 @@ lc_lifecycle_get(const char *name, bool missing_ok)
 	lifecycles_table = definitions_table();
 	lc = OidIsValid(lifecycles_table) ? load_undisturbed(name) : NULL;
 	if (lc == NULL)
-	{
-		if (!missing_ok)
-			raise_undefined(name);
 		return NULL;
-	}
 	if (lc->format != LC_FORMAT)
 		ereport(ERROR,
 				(errcode(ERRCODE_LC_FORMAT),
@@ -206,6 +202,21 @@ lc_lifecycle_get(const char *name, bool missing_ok)
 				 lc->format > LC_FORMAT ? errhint("Install the version of the extension that made them.") :
 				 errhint("Call lifecycle.upgrade_lifecycle('%s').", name)));
 	keep_entry(lc);
+	return lc;
+}
+
+LcLifecycle *
+lc_lifecycle_get(const char *name, bool missing_ok)
+{
+	LcLifecycle *lc = lc_lifecycle_find(name);
+
+	if (lc == NULL && !missing_ok)
+		raise_undefined(name);
+	if (lc != NULL && lc->broken)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("lifecycle \"%s\" cannot work: %s", name, lc->broken),
+				 errhint("%s", lc->broken_hint)));
 	return lc;
 }
 

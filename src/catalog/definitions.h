@@ -67,6 +67,7 @@ typedef struct LcSource
 	LcCondition *becomes;
 	Interval   *enroll_within;
 	bool		by_row;
+	char	   *broken;			/* why its rows cannot be read: a column is gone or has another type; NULL: they can */
 	bool		same_type;		/* the subject column has the key's type; else it goes through its text */
 } LcSource;
 
@@ -172,6 +173,8 @@ typedef enum LcTable
 typedef struct LcLifecycle
 {
 	char	   *name;
+	char	   *broken;			/* why it cannot work, such as a table that is gone; NULL: it can. Then nothing below on_table may be used */
+	char	   *broken_hint;
 	char	   *schema;
 	char	   *quoted_schema;
 	char	   *quoted_name;	/* the row variable of conditions */
@@ -232,6 +235,8 @@ extern LcLifecycle *lc_lifecycle_get(const char *name, bool missing_ok);
 
 /* The same, if this backend has it at hand; else NULL. Never fails. */
 extern LcLifecycle *lc_lifecycle_cached(const char *name);
+/* The same, but NULL for an undefined name, and a broken lifecycle as it is; lc_lifecycle_get raises what has broken it. */
+extern LcLifecycle *lc_lifecycle_find(const char *name);
 
 /* What listens to an event, or NULL. */
 extern LcListener *lc_listener_get(LcLifecycle *lc, const char *event, int length);

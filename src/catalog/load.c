@@ -3,12 +3,13 @@
  *
  * Runs as the extension's owner, since the one whose row is captured may not read definitions, and with a search_path of pg_catalog, so that the
  * texts of conditions come out with every name qualified. A definition whose function or table is gone (a restore that is not finished, a
- * dropped table) makes the load fail with an error that names it; capture reports such an error as any other.
+ * dropped table) does not make the load fail: a condition then fails as one that is not true for a row, an event source or a lifecycle is marked as broken.
  */
 #include "postgres.h"
 
 #include "access/htup_details.h"
 #include "catalog/condition.h"
+#include "catalog/define.h"
 #include "catalog/dependency.h"
 #include "catalog/load.h"
 #include "catalog/namespace.h"
@@ -146,34 +147,66 @@ lc_qualified_name(Oid relation)
 	return pstrdup(quote_qualified_identifier(get_namespace_name(get_rel_namespace(relation)), get_rel_name(relation)));
 }
 
-static AttrNumber
-column_number(Oid table, const char *column)
+static void
+mark_broken(LcLifecycle *lc, char *problem, char *hint)
 {
-	AttrNumber	number = get_attnum(table, column);
-
-	if (number == InvalidAttrNumber)
-		ereport(ERROR,
-				(errcode(ERRCODE_UNDEFINED_COLUMN),
-				 errmsg("column \"%s\" of table %s does not exist any more", column, lc_qualified_name(table)),
-				 errhint("Define the lifecycle or the event source again with the column's new name.")));
-	return number;
+	if (lc->broken)
+		return;
+	lc->broken = problem;
+	lc->broken_hint = hint;
 }
 
 static void
 load_key(LcLifecycle *lc)
 {
-	HeapTuple	tuple;
-	Form_pg_attribute attribute;
+	int32		modifier;
 
-	lc->key_attnum = column_number(lc->on_table, lc->key_column);
-	tuple = SearchSysCache2(ATTNUM, ObjectIdGetDatum(lc->on_table), Int16GetDatum(lc->key_attnum));
-	attribute = (Form_pg_attribute) GETSTRUCT(tuple);
-	lc->key_type = attribute->atttypid == VARCHAROID ? TEXTOID : attribute->atttypid;
-	lc->key_collation = attribute->attcollation;
-	ReleaseSysCache(tuple);
+	lc->key_attnum = get_attnum(lc->on_table, lc->key_column);
+	if (lc->key_attnum == InvalidAttrNumber)
+	{
+		mark_broken(lc, psprintf("table %s has no column \"%s\" any more, its key", lc->on_table_sql, lc->key_column),
+					psprintf("Add the column again, or drop the lifecycle with lifecycle.drop_lifecycle('%s').", lc->name));
+		return;
+	}
+	get_atttypetypmodcoll(lc->on_table, lc->key_attnum, &lc->key_type, &modifier, &lc->key_collation);
+	if (lc->key_type == VARCHAROID)
+		lc->key_type = TEXTOID;
 	get_typlenbyvalalign(lc->key_type, &lc->key_len, &lc->key_byval, &lc->key_align);
 	lc->key_array_type = get_array_type(lc->key_type);
 	lc->key_type_sql = format_type_be(lc->key_type);
+}
+
+/*
+ * A state table must have the type of the key, since its rows are read and compared as that, and the owner of the subject table: another one could make
+ * his triggers and indexes on it run with that owner's rights.
+ */
+static void
+check_table(LcLifecycle *lc, Oid table, const char *name)
+{
+	AttrNumber	key = get_attnum(table, "subject_id");
+	Oid			type;
+	int32		modifier;
+	Oid			collation;
+
+	if (lc_table_owner(table) != lc_table_owner(lc->on_table))
+	{
+		mark_broken(lc, psprintf("table %s has another owner than table %s", name, lc->on_table_sql),
+					psprintf("Give all tables, functions and types of schema %s to the owner of the subject table: ALTER … OWNER TO ….", lc->quoted_schema));
+		return;
+	}
+	if (key == InvalidAttrNumber)
+	{
+		mark_broken(lc, psprintf("table %s has no column subject_id any more", name),
+					psprintf("Drop the lifecycle with lifecycle.drop_lifecycle('%s').", lc->name));
+		return;
+	}
+	get_atttypetypmodcoll(table, key, &type, &modifier, &collation);
+	if (type != lc->key_type)
+		mark_broken(lc, psprintf("the key of table %s has type %s, subject_id of table %s has type %s", lc->on_table_sql, lc->key_type_sql,
+								 name, format_type_be(type)),
+					psprintf("Give the key its old type back, or drop the lifecycle with lifecycle.drop_lifecycle('%s').", lc->name));
+	/* All state tables are ordered as this one. */
+	lc->key_collation = collation;
 }
 
 static void
@@ -183,14 +216,19 @@ load_tables(LcLifecycle *lc)
 
 	for (int i = 0; i < LC_NTABLES; i++)
 	{
+		lc->table_sql[i] = pstrdup(quote_qualified_identifier(lc->schema, table_names[i]));
 		lc->tables[i] = OidIsValid(namespace) ? get_relname_relid(table_names[i], namespace) : InvalidOid;
 		if (!OidIsValid(lc->tables[i]))
-			ereport(ERROR,
-					(errcode(ERRCODE_UNDEFINED_TABLE),
-					 errmsg("table %s of lifecycle \"%s\" is missing", quote_qualified_identifier(lc->schema, table_names[i]), lc->name)));
-		lc->table_sql[i] = pstrdup(quote_qualified_identifier(lc->schema, table_names[i]));
+		{
+			mark_broken(lc, psprintf("table %s is missing", lc->table_sql[i]),
+						psprintf("Drop the lifecycle with lifecycle.drop_lifecycle('%s').", lc->name));
+			continue;
+		}
 		add_relation(lc, lc->tables[i]);
+		check_table(lc, lc->tables[i], lc->table_sql[i]);
 	}
+	if (lc->broken)
+		return;
 	lc->stage_type = GetSysCacheOid2(TYPENAMENSP, Anum_pg_type_oid, CStringGetDatum("stage"), ObjectIdGetDatum(namespace));
 	lc->stage_array_type = get_array_type(lc->stage_type);
 	lc->enrollment_sequence = linitial_oid(getOwnedSequences(lc->tables[LC_ENROLLMENTS]));
@@ -221,14 +259,18 @@ load_head(LcLifecycle *lc, const char *name)
 	timezone = text_of(0, 9);
 	recipients = text_of(0, 10);
 	if (get_rel_name(lc->on_table) == NULL)
-		ereport(ERROR,
-				(errcode(ERRCODE_UNDEFINED_TABLE),
-				 errmsg("the table of lifecycle \"%s\" does not exist any more", name),
-				 errhint("Drop the lifecycle with lifecycle.drop_lifecycle('%s').", name)));
+	{
+		lc->on_table = InvalidOid;
+		mark_broken(lc, "its table does not exist any more", psprintf("Drop the lifecycle with lifecycle.drop_lifecycle('%s').", name));
+		return true;
+	}
 	lc->on_table_sql = lc_qualified_name(lc->on_table);
 	add_relation(lc, lc->on_table);
 	load_key(lc);
-	load_tables(lc);
+	if (!lc->broken)
+		load_tables(lc);
+	if (lc->broken)
+		return true;
 	if (timezone != NULL)
 		lc->timezone = load_expression(lc, lc_condition_name("timezone", "of the subject"));
 	if (recipients != NULL)
@@ -268,21 +310,39 @@ single_key_column(Oid table)
 	return number;
 }
 
+/* A column of a source; marks the source when it is gone. */
+static AttrNumber
+source_column(LcSource *source, const char *column)
+{
+	AttrNumber	number = get_attnum(source->table, column);
+
+	if (number == InvalidAttrNumber && !source->broken)
+		source->broken = psprintf("table %s has no column \"%s\" any more", lc_qualified_name(source->table), column);
+	return number;
+}
+
 static void
 load_source(LcLifecycle *lc, LcSource *source)
 {
-	source->subject_attnum = column_number(source->table, source->subject_column);
+	add_relation(lc, source->table);
+	source->subject_attnum = source_column(source, source->subject_column);
+	source->time_attnum = source_column(source, source->time_column);
+	if (source->name_column)
+		source->name_attnum = source_column(source, source->name_column);
+	if (source->broken)
+		return;
 	source->subject_type = get_atttype(source->table, source->subject_attnum);
 	source->same_type = source->subject_type == lc->key_type || (source->subject_type == VARCHAROID && lc->key_type == TEXTOID);
+	if (!lc_subject_type_fits(lc, source->subject_type))
+		source->broken = psprintf("column \"%s\" of table %s has type %s now, which does not join to the key of type %s", source->subject_column,
+								  lc_qualified_name(source->table), format_type_be(source->subject_type), lc->key_type_sql);
+	source->time_type = getBaseType(get_atttype(source->table, source->time_attnum));
+	if (!lc_time_type_fits(source->time_type))
+		source->broken = psprintf("column \"%s\" of table %s has type %s now, which is no time", source->time_column,
+								  lc_qualified_name(source->table), format_type_be(source->time_type));
 	if (source->name_column)
-	{
-		source->name_attnum = column_number(source->table, source->name_column);
-		source->name_type = get_atttype(source->table, source->name_attnum);
-	}
-	source->time_attnum = column_number(source->table, source->time_column);
-	source->time_type = get_atttype(source->table, source->time_attnum);
+		source->name_type = getBaseType(get_atttype(source->table, source->name_attnum));
 	source->key_attnum = single_key_column(source->table);
-	add_relation(lc, source->table);
 }
 
 static void
@@ -542,13 +602,16 @@ lc_load_lifecycle(const char *name)
 	lc->context = context;
 	if (load_head(lc, name))
 	{
-		load_stages(lc);
-		load_sources(lc);
-		load_rules(lc);
-		load_versions(lc);
-		load_triggers(lc);
-		build_listeners(lc);
-		build_watched(lc);
+		if (!lc->broken)
+		{
+			load_stages(lc);
+			load_sources(lc);
+			load_rules(lc);
+			load_versions(lc);
+			load_triggers(lc);
+			build_listeners(lc);
+			build_watched(lc);
+		}
 	}
 	else
 		lc = NULL;

@@ -42,8 +42,19 @@ owned_lifecycles(const char *name)
 		return list_make1(pstrdup(name));
 	}
 	foreach(cell, lc_lifecycle_names())
-		if (lc_owns_table(lc_lifecycle_get(lfirst(cell), false)->on_table, GetUserId()))
+	{
+		LcLifecycle *lc = lc_lifecycle_find(lfirst(cell));
+
+		if (lc == NULL || !OidIsValid(lc->on_table) || !lc_owns_table(lc->on_table, GetUserId()))
+			continue;
+		if (lc->broken)
+			ereport(WARNING,
+					(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+					 errmsg("lifecycle \"%s\" cannot work: %s", lc->name, lc->broken),
+					 errhint("%s", lc->broken_hint)));
+		else
 			owned = lappend(owned, lfirst(cell));
+	}
 	return owned;
 }
 

@@ -57,6 +57,17 @@ CREATE FUNCTION lifecycle.drop_lifecycle(lifecycle text) RETURNS void
 COMMENT ON FUNCTION lifecycle.drop_lifecycle(text) IS
 'Drops a lifecycle: its triggers, its definitions and its schema with all state. Errors: no such lifecycle, not the owner of its table.';
 
+CREATE FUNCTION lifecycle._missing_function(name text) RETURNS boolean
+    LANGUAGE c STABLE STRICT PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS 'MODULE_PATHNAME', 'lifecycle__missing_function';
+COMMENT ON FUNCTION lifecycle._missing_function(text) IS 'Private: stands for the function of a condition that is gone. Always an error that names it.';
+
+CREATE FUNCTION lifecycle._column_renamed() RETURNS event_trigger
+    LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'lifecycle__column_renamed';
+REVOKE EXECUTE ON FUNCTION lifecycle._column_renamed() FROM PUBLIC;
+COMMENT ON FUNCTION lifecycle._column_renamed() IS 'Private: follows renamed columns into the definitions that name them.';
+CREATE EVENT TRIGGER lifecycle_column_renamed ON ddl_command_end WHEN TAG IN ('ALTER TABLE') EXECUTE FUNCTION lifecycle._column_renamed();
+ALTER EVENT TRIGGER lifecycle_column_renamed ENABLE ALWAYS;
+COMMENT ON EVENT TRIGGER lifecycle_column_renamed IS 'Follows renamed columns into the definitions of lifecycles.';
 CREATE FUNCTION lifecycle._table_altering() RETURNS event_trigger
     LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'lifecycle__table_altering';
 REVOKE EXECUTE ON FUNCTION lifecycle._table_altering() FROM PUBLIC;
