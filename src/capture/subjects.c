@@ -127,11 +127,11 @@ lock_rows(LcBatch *batch)
 
 		if (subject->lock == LC_LOCK_FOUND && subject->created)
 			continue;
-		CHECK_FOR_INTERRUPTS();
 		subject->lock = LC_LOCK_MISSING;
 		lookup.key.sk_argument = subject->key;
 		for (;;)
 		{
+			CHECK_FOR_INTERRUPTS();
 			index_rescan(scan, &lookup.key, 1, NULL, 0);
 			if (!index_getnext_slot(scan, ForwardScanDirection, lookup.slot) || lock_row(batch, &lookup, subject, snapshot))
 				break;
