@@ -68,6 +68,7 @@ COMMENT ON FUNCTION lifecycle._column_renamed() IS 'Private: follows renamed col
 CREATE EVENT TRIGGER lifecycle_column_renamed ON ddl_command_end WHEN TAG IN ('ALTER TABLE') EXECUTE FUNCTION lifecycle._column_renamed();
 ALTER EVENT TRIGGER lifecycle_column_renamed ENABLE ALWAYS;
 COMMENT ON EVENT TRIGGER lifecycle_column_renamed IS 'Follows renamed columns into the definitions of lifecycles.';
+
 CREATE FUNCTION lifecycle._table_altering() RETURNS event_trigger
     LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'lifecycle__table_altering';
 REVOKE EXECUTE ON FUNCTION lifecycle._table_altering() FROM PUBLIC;

@@ -143,19 +143,20 @@ SELECT verified();
 
 -- a column that a rule reads is renamed, and a table
 ALTER TABLE customers RENAME COLUMN plan TO tariff;
+ALTER TABLE events RENAME COLUMN name TO what;
 ALTER TABLE events RENAME TO happenings;
 ALTER TABLE customers RENAME TO people;
 SELECT define_transition('customer', 'any', 'advocacy', on_event => 'go', condition => $$ customer.tariff = 'gold' $$, name => 'go');
 INSERT INTO people (id, tariff) VALUES (50, 'gold');
-INSERT INTO happenings (customer_id, name) VALUES (50, 'go');
+INSERT INTO happenings (customer_id, what) VALUES (50, 'go');
 SELECT is(path(50), 'awareness > advocacy', 'tables and columns may be renamed');
 ALTER TABLE people RENAME COLUMN tariff TO plan;
 INSERT INTO people (id, plan) VALUES (51, 'gold');
-INSERT INTO happenings (customer_id, name) VALUES (51, 'go');
+INSERT INTO happenings (customer_id, what) VALUES (51, 'go');
 SELECT is(path(51), 'awareness > advocacy', 'also those that conditions read');
 ALTER TABLE people SET SCHEMA public;
 INSERT INTO public.people (id, plan) VALUES (52, 'gold');
-INSERT INTO happenings (customer_id, name) VALUES (52, 'go');
+INSERT INTO happenings (customer_id, what) VALUES (52, 'go');
 SELECT is(path(52), 'awareness > advocacy', 'and move to another schema');
 SELECT throws_ok($$ ALTER TABLE public.people DROP COLUMN plan $$, '2BP01', NULL, 'a column that a condition reads cannot be dropped');
 SELECT verified();

@@ -1,6 +1,6 @@
 -- Rights: who inserts an event needs none on the lifecycle and gets none; code runs as the owner of the table, under no search_path but its author's.
 \ir shop.psql
-SELECT plan(43);
+SELECT plan(44);
 RESET search_path;
 RESET lifecycle.clock;
 CREATE ROLE lc_owner;
@@ -122,8 +122,12 @@ SELECT ok(moved(5) IS NOT NULL AND NOT EXISTS (SELECT FROM member.subjects WHERE
 -- the owner is the table's owner, now
 ALTER TABLE app.members OWNER TO lc_other;
 SET ROLE lc_owner;
-SELECT throws_ok($$ SELECT pause('member') $$, '42501', NULL, 'the former owner owns the lifecycle no more');
+SELECT throws_ok($$ SELECT pause('member') $$, '55000', NULL, 'the former owner owns the lifecycle no more');
+SET ROLE lc_writer;
+SET client_min_messages = error;
+SELECT lives_ok($$ INSERT INTO app.visits (member_id, name, at, note) VALUES (2, 'login', '2026-01-02', 'no') $$, 'and the application goes on while the state is another''s');
 RESET ROLE;
+SET client_min_messages = warning;
 ALTER TABLE app.members OWNER TO lc_owner;
 REASSIGN OWNED BY lc_owner TO lc_other;
 SET ROLE lc_writer;
