@@ -16,8 +16,8 @@
 #include <signal.h>
 
 #include "access/xact.h"
-#include "catalog/definitions.h"
 #include "catalog/namespace.h"
+#include "catalog/definitions.h"
 #include "catalog/owner.h"
 #include "catalog/pg_type.h"
 #include "catalog/sql.h"
@@ -365,7 +365,11 @@ run_batch(void *arg)
 	else if (!marked && job->scan.next_due == DT_NOBEGIN)
 		peek(job, lc);
 	else
+	{
 		job->rows = lc_run_batch(lc, &job->scan);
+		/* Temporary tables of one owner must not be found by the statements of another, who would run their triggers. */
+		ResetTempTableNamespace();
+	}
 }
 
 /* In a transaction before run_batch, so that a crash is counted. Once nothing is due, what was interrupted is behind us. */
