@@ -109,6 +109,19 @@ SELECT count(*) FROM person.failures WHERE parked;
 SELECT count(*) FROM person._due WHERE subject_id = 131 AND kind <> 'r';
 RESET lifecycle.max_attempts;
 
+-- A step that fails for everybody: after a while the others are put off without being tried; nothing is lost when it is mended.
+CREATE TABLE switch (works boolean);
+INSERT INTO switch VALUES (false);
+SELECT define_workflow('person', 'broken', state => 'live', steps => steps(
+    run_sql($$ UPDATE public.people SET divisor = 1 / (SELECT works::int FROM public.switch) WHERE people.id = person.id $$)));
+SELECT count(enroll('person', 'broken', i)) FROM generate_series(100, 150) i;
+SELECT run_due();
+SELECT count(*), min(subject_id), max(attempts) FROM person.failures WHERE name LIKE 'broken%';
+SELECT attempts, count(*), count(DISTINCT subject_id) FROM person._due WHERE kind <> 'r' AND program = (SELECT max(id) FROM workflow_versions) GROUP BY 1 ORDER BY 1;
+UPDATE switch SET works = true;
+SELECT advance_clock('1 minute') IS NOT NULL;
+SELECT exit_reason, count(*) FROM person.enrollments WHERE workflow = 'broken' GROUP BY 1;
+
 -- A constraint that is only checked at the commit fails its own row, and no other.
 CREATE TABLE once (person integer, UNIQUE (person) DEFERRABLE INITIALLY DEFERRED);
 INSERT INTO once VALUES (101);
@@ -238,5 +251,5 @@ SELECT * FROM verify('person');
 RESET lifecycle.clock;
 DROP EXTENSION lifecycle CASCADE;
 DROP SCHEMA person CASCADE;
-DROP TABLE people, people_log, admins, once;
+DROP TABLE people, people_log, admins, once, switch;
 DROP FUNCTION hold();

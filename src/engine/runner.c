@@ -33,9 +33,13 @@
 #include "utils/resowner.h"
 #include "utils/snapmgr.h"
 #include "utils/timestamp.h"
+#include "worker/worker.h"
 
 #define BACKOFF_FIRST	(30 * USECS_PER_SEC)
 #define BACKOFF_CAP		(6 * USECS_PER_HOUR)
+
+/* So many rows in a row that fail alone, at the same step and with the same error: the others that begin there are put off without being run. */
+#define MAX_STREAK		32
 
 #define FAILURE_NATTS 13
 
@@ -54,6 +58,7 @@ typedef struct Runner
 	int			nfailures;
 	Failure    *failures;
 	int			back;			/* rows that went back */
+	int			streak;			/* the last failures that are alike; what has succeeded since ends it */
 } Runner;
 
 /* Is the error one of the surroundings, that no row is to blame for? */
@@ -139,14 +144,79 @@ attempt(Runner *runner, int first, int last)
 	return error;
 }
 
+/* Puts a row back into the queue, not attempted, for later. */
+static void
+put_back(Runner *runner, int index, int64 wait)
+{
+	LcRunBatch *batch = &runner->batch;
+	LcDue		due = batch->runs[index].due;
+	LcIdentity	identity;
+
+	if (!batch->lc->simulated || wait != LC_RETRY_LOCKED)
+		due.due_at = batch->runs[index].at + wait;
+	lc_identity_owner(batch->lc, true, &identity);
+	lc_due_insert(batch->lc, &due, 1);
+	lc_identity_restore(&identity);
+}
+
+static void
+add_failure(Runner *runner, int index, ErrorData *error)
+{
+	Failure    *failure;
+
+	if (runner->failures == NULL)
+		runner->failures = palloc(sizeof(Failure) * runner->batch.n);
+	failure = &runner->failures[runner->nfailures];
+	failure->run = index;
+	failure->step = runner->batch.current;
+	failure->sqlstate = error->sqlerrcode;
+	failure->message = error->message;
+	if (runner->streak > 0 && failure[-1].step == failure->step && failure[-1].sqlstate == failure->sqlstate)
+		runner->streak++;
+	else
+		runner->streak = 1;
+	runner->nfailures++;
+}
+
+/* Do all these rows begin where everybody fails now? A step that is broken would else cost a subtransaction for each of its rows, at each try. */
+static bool
+is_hopeless(Runner *runner, int first, int last)
+{
+	const LcDue *failed;
+
+	if (runner->streak < MAX_STREAK)
+		return false;
+	failed = &runner->batch.runs[runner->failures[runner->nfailures - 1].run].due;
+	for (int i = first; i < last; i++)
+	{
+		const LcDue *due = &runner->batch.runs[i].due;
+
+		if (due->kind != failed->kind || due->program != failed->program || due->step != failed->step)
+			return false;
+	}
+	return true;
+}
+
 static void
 run_rows(Runner *runner, int first, int last)
 {
-	ErrorData  *error = attempt(runner, first, last);
+	LcRunBatch *batch = &runner->batch;
+	ErrorData  *error;
 	int			middle = first + (last - first) / 2;
 
-	if (error == NULL)
+	if (is_hopeless(runner, first, last))
+	{
+		for (int i = first; i < last; i++)
+			put_back(runner, i, BACKOFF_FIRST);
+		lc_stats_count(batch->lc->name, "rows put off behind a failing step", last - first);
 		return;
+	}
+	error = attempt(runner, first, last);
+	if (error == NULL)
+	{
+		runner->streak = 0;
+		return;
+	}
 	if (must_raise(error))
 		ReThrowError(error);
 	if (last - first > 1)
@@ -154,27 +224,14 @@ run_rows(Runner *runner, int first, int last)
 		FreeErrorData(error);
 		run_rows(runner, first, middle);
 		run_rows(runner, middle, last);
-		return;
 	}
-	if (is_transient(error))
+	else if (is_transient(error))
 	{
-		LcDue		due = runner->batch.runs[first].due;
-		LcIdentity	identity;
-
-		if (!runner->batch.lc->simulated)
-			due.due_at = runner->batch.now + LC_RETRY_LOCKED;
-		lc_identity_owner(runner->batch.lc, true, &identity);
-		lc_due_insert(runner->batch.lc, &due, 1);
-		lc_identity_restore(&identity);
+		put_back(runner, first, LC_RETRY_LOCKED);
 		runner->back++;
-		return;
 	}
-	if (runner->failures == NULL)
-		runner->failures = palloc(sizeof(Failure) * runner->batch.n);
-	runner->failures[runner->nfailures].run = first;
-	runner->failures[runner->nfailures].step = runner->batch.current;
-	runner->failures[runner->nfailures].sqlstate = error->sqlerrcode;
-	runner->failures[runner->nfailures++].message = error->message;
+	else
+		add_failure(runner, first, error);
 }
 
 /* How long a row that has failed so many times is put off: 30 s · 2^n, at most 6 h, ± 25 % that rows which failed together part. */
