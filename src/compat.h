@@ -68,4 +68,11 @@
 #define lc_indexes_need_update(update)	(update)
 #endif
 
+/* ALTER COLUMN … SET EXPRESSION, which rewrites, came with 17. For files that include nodes/parsenodes.h. */
+#if PG_VERSION_NUM >= 170000
+#define lc_sets_expression(subtype)	((subtype) == AT_SetExpression)
+#else
+#define lc_sets_expression(subtype)	false
+#endif
+
 #endif							/* LC_COMPAT_H */

@@ -13,12 +13,13 @@
 
 #include "access/xact.h"
 #include "catalog/checks.h"
-#include "compat.h"
 #include "catalog/namespace.h"
 #include "catalog/owner.h"
+#include "catalog/pg_class.h"
 #include "catalog/pg_inherits.h"
 #include "catalog/sql.h"
 #include "commands/event_trigger.h"
+#include "compat.h"
 #include "fmgr.h"
 #include "miscadmin.h"
 #include "nodes/parsenodes.h"
@@ -65,17 +66,13 @@ concerns_rows(AlterTableStmt *statement)
 	ListCell   *cell;
 
 	foreach(cell, statement->cmds)
-		switch (((AlterTableCmd *) lfirst(cell))->subtype)
-		{
-			case AT_AddColumn:
-			case AT_AlterColumnType:
-			case AT_SetLogged:
-			case AT_SetUnLogged:
-			case AT_SetAccessMethod:
-				return true;
-			default:
-				break;
-		}
+	{
+		AlterTableType subtype = ((AlterTableCmd *) lfirst(cell))->subtype;
+
+		if (subtype == AT_AddColumn || subtype == AT_AlterColumnType || subtype == AT_SetLogged || subtype == AT_SetUnLogged ||
+			subtype == AT_SetAccessMethod || lc_sets_expression(subtype))
+			return true;
+	}
 	return false;
 }
 

@@ -1,6 +1,6 @@
 -- What fails: a rule, a trigger, a timer, a step; who is recorded, who goes on, what is tried again, what is parked and retried.
 \ir shop.psql
-SELECT plan(57);
+SELECT plan(59);
 SELECT define_template('customer', 'a', body => 'a');
 
 -- a rule's condition fails for one row of a statement: recorded, the statement and the others go on
@@ -120,12 +120,20 @@ SELECT advance_clock('1 day');
 SELECT is((SELECT stage::text FROM customer.subjects WHERE subject_id = 25), 'lost', 'and fires when it can');
 SELECT verified();
 
+-- deferred by a step itself, and found at the end of the batch
+CREATE FUNCTION defer() RETURNS void LANGUAGE plpgsql AS $$ BEGIN SET CONSTRAINTS ALL DEFERRED; END $$;
+SELECT define_workflow('customer', 'deferred by a step', state => 'live', entry => on_event('defer'), steps => steps(run_sql('SELECT defer()'), run_sql($$ INSERT INTO children VALUES (customer.id) $$)));
+SELECT event(28, 'defer'), event(29, 'defer');
+SELECT run_due();
+SELECT is((SELECT string_agg(subject_id || ' ' || sqlstate, ', ') FROM customer.failures WHERE name LIKE 'deferred by a step%'), '29 23503', 'a constraint that a step deferred fails for that one');
+SELECT is(runs(28), 'branch: yes, deferred: completed, deferred by a step: completed', 'the other is done');
+
 -- the caller's own deferred violation is the caller's error, not a due row's
 SELECT event(20, 'go');
 SELECT throws_ok($$ INSERT INTO children VALUES (12345); SELECT run_due() $$, '23503', NULL, 'a violation that the caller has pending is raised to him');
 SELECT verified();
 
--- an rule that fails on every row is skipped, with a warning, and works again when it is corrected
+-- a rule that fails on every row is skipped, with a warning, and works again when it is corrected
 SELECT forget();
 SELECT define_transition('customer', 'awareness', 'lost', on_event => 'e', condition => $$ (event.properties->>'n')::int = 1 $$, name => 'always fails');
 SELECT customer(300);

@@ -1,6 +1,6 @@
 -- Event sources: several tables, one constant name, rows that become events by insert and by update, partitions, and every type of key.
 \ir shop.psql
-SELECT plan(67);
+SELECT plan(73);
 
 -- several sources, each with its own shape
 CREATE TABLE payments (id int PRIMARY KEY, customer_id bigint, paid_at timestamptz, amount numeric);
@@ -131,6 +131,8 @@ SELECT try_keys('bigint', 'bigint');
 SELECT try_keys('uuid', 'uuid');
 SELECT try_keys('text', 'text');
 SELECT try_keys('text', 'varchar(40)');
+SELECT try_keys('varchar(40)', 'varchar(40)');
+SELECT try_keys('varchar(40)', 'text');
 -- what does not fit the key's type is an event of nobody
 INSERT INTO k_smallint_bigint_e VALUES (65536 + 7, 'go', '2026-01-08'), (7 - 65536, 'go', '2026-01-08'), (NULL, 'go', '2026-01-08');
 SELECT is_empty($$ SELECT FROM k_smallint_bigint.transitions WHERE event_at > '2026-01-07' $$, 'a bigint that is no smallint does not wrap around');
