@@ -5,6 +5,9 @@
  * that it follows the transaction of the change, also in other backends and also on rollback), and when a relation changes that the
  * entry depends on. The callbacks only move entries to the stale list; their memory goes at the end of the transaction, so that pointers into
  * an entry stay good until then.
+ *
+ * VACUUM, ANALYZE and CREATE INDEX send the same invalidations for a relation as ALTER TABLE does, and on busy tables all the time. Building an entry and
+ * its plans anew takes milliseconds, so an entry is first only suspected, and whoever asks for it next compares what it was built from.
  */
 #include "postgres.h"
 
@@ -45,39 +48,59 @@ depends_on(const LcLifecycle *lc, Oid relation)
 	return false;
 }
 
-/* InvalidOid: all. */
 static void
-forget(Oid relation)
+forget(LcLifecycle *lc)
 {
 	MemoryContext old = MemoryContextSwitchTo(CacheMemoryContext);
-	ListCell   *cell;
 
-	changes++;
-	foreach(cell, entries)
-	{
-		LcLifecycle *lc = lfirst(cell);
-
-		if (relation == InvalidOid || relation == lifecycles_table || depends_on(lc, relation))
-		{
-			stale_entries = lappend(stale_entries, lc);
-			entries = foreach_delete_current(entries, cell);
-		}
-	}
+	stale_entries = lappend(stale_entries, lc);
+	entries = list_delete_ptr(entries, lc);
 	MemoryContextSwitchTo(old);
+}
+
+static void
+forget_all(void)
+{
+	changes++;
+	while (entries != NIL)
+		forget(linitial(entries));
 }
 
 static void
 relation_changed(Datum arg, Oid relation)
 {
-	if (entries != NIL || relation == lifecycles_table)
-		forget(relation);
+	ListCell   *cell;
+
+	if (relation == InvalidOid || relation == lifecycles_table)
+	{
+		forget_all();
+		return;
+	}
+	changes++;
+	foreach(cell, entries)
+		if (depends_on(lfirst(cell), relation))
+			((LcLifecycle *) lfirst(cell))->suspected = true;
 }
 
 /* A function or a schema was changed: rare enough to forget everything. */
 static void
 name_changed(Datum arg, int cache, uint32 hash)
 {
-	forget(InvalidOid);
+	forget_all();
+}
+
+/* Is the entry good, after a relation that it depends on has changed in some way? */
+static bool
+is_acquitted(LcLifecycle *lc)
+{
+	lc->suspected = false;
+	if (lc->broken)
+		return false;
+	for (int i = 0; i < lc->nrelations; i++)
+		if (lc->signatures[i] != lc_relation_signature(lc->relations[i]))
+			return false;
+	/* looking may have brought news */
+	return !lc->suspected;
 }
 
 static void
@@ -179,8 +202,18 @@ lc_lifecycle_cached(const char *name)
 	ListCell   *cell;
 
 	foreach(cell, entries)
-		if (strcmp(((LcLifecycle *) lfirst(cell))->name, name) == 0)
-			return lfirst(cell);
+	{
+		LcLifecycle *lc = lfirst(cell);
+
+		if (strcmp(lc->name, name) != 0)
+			continue;
+		if (!lc->suspected || is_acquitted(lc))
+			return lc;
+		/* looking at it may have brought the news that put it on the other list */
+		if (list_member_ptr(entries, lc))
+			forget(lc);
+		break;
+	}
 	return NULL;
 }
 

@@ -223,6 +223,8 @@ typedef struct LcLifecycle
 	MemoryContext context;		/* of the entry: what is kept with it lives there */
 	int			nrelations;		/* private to definitions.c: a change of these relations makes the entry stale */
 	Oid		   *relations;
+	uint64	   *signatures;		/* of these relations, when the entry was built */
+	bool		suspected;		/* one of them has changed since, maybe only its statistics */
 	/* places for parts that keep something with the entry, in its context: prepared plans and so on; NULL at first */
 	void	   *capture_state;
 	void	   *engine_state;

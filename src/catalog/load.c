@@ -113,6 +113,55 @@ add_relation(LcLifecycle *lc, Oid relation)
 	lc->relations[lc->nrelations++] = relation;
 }
 
+static uint64
+hash_more(uint64 hash, const void *data, int length)
+{
+	return hash_combine64(hash, hash_bytes_extended(data, length, 0));
+}
+
+uint64
+lc_relation_signature(Oid relation)
+{
+	HeapTuple	tuple = SearchSysCache1(RELOID, ObjectIdGetDatum(relation));
+	Form_pg_class class;
+	int			natts;
+	uint64		hash;
+
+	if (!HeapTupleIsValid(tuple))
+		return 0;
+	class = (Form_pg_class) GETSTRUCT(tuple);
+	natts = class->relnatts;
+	hash = hash_more(1, NameStr(class->relname), strlen(NameStr(class->relname)));
+	hash = hash_more(hash, &class->relnamespace, sizeof(Oid));
+	hash = hash_more(hash, &class->relowner, sizeof(Oid));
+	hash = hash_more(hash, &class->relkind, 1);
+	ReleaseSysCache(tuple);
+	for (AttrNumber i = 1; i <= natts; i++)
+	{
+		Form_pg_attribute attribute;
+
+		tuple = SearchSysCache2(ATTNUM, ObjectIdGetDatum(relation), Int16GetDatum(i));
+		if (!HeapTupleIsValid(tuple))
+			return 0;
+		attribute = (Form_pg_attribute) GETSTRUCT(tuple);
+		hash = hash_more(hash, NameStr(attribute->attname), strlen(NameStr(attribute->attname)));
+		hash = hash_more(hash, &attribute->atttypid, sizeof(Oid));
+		hash = hash_more(hash, &attribute->atttypmod, sizeof(int32));
+		hash = hash_more(hash, &attribute->attcollation, sizeof(Oid));
+		hash = hash_more(hash, &attribute->attisdropped, 1);
+		ReleaseSysCache(tuple);
+	}
+	return hash;
+}
+
+static void
+sign_relations(LcLifecycle *lc)
+{
+	lc->signatures = palloc(Max(lc->nrelations, 1) * sizeof(uint64));
+	for (int i = 0; i < lc->nrelations; i++)
+		lc->signatures[i] = lc_relation_signature(lc->relations[i]);
+}
+
 static LcCondition **
 load_conditions(LcLifecycle *lc, const char *function, int *n)
 {
@@ -612,6 +661,7 @@ lc_load_lifecycle(const char *name)
 			build_listeners(lc);
 			build_watched(lc);
 		}
+		sign_relations(lc);
 	}
 	else
 		lc = NULL;
