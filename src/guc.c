@@ -19,7 +19,7 @@ bool		lc_guc_capture = true;
 bool		lc_guc_enroll = true;
 int			lc_guc_on_error = LC_ON_ERROR_RECORD;
 int			lc_guc_condition_timeout = 5000;
-int			lc_guc_batch_size = 5000;
+int			lc_guc_batch_size = 20000;
 int			lc_guc_max_attempts = 5;
 bool		lc_guc_clock_set = false;
 TimestampTz lc_guc_clock = 0;
@@ -100,7 +100,7 @@ lc_guc_init(void)
 	DefineCustomIntVariable("lifecycle.batch_size",
 							"Rows of the due queue that are run at once.",
 							NULL,
-							&lc_guc_batch_size, 5000, 1, 100000, PGC_SUSET, 0, NULL, NULL, NULL);
+							&lc_guc_batch_size, 20000, 1, 100000, PGC_SUSET, 0, NULL, NULL, NULL);
 	DefineCustomIntVariable("lifecycle.max_attempts",
 							"How often a failing step is run before it is parked.",
 							NULL,

@@ -235,7 +235,7 @@ get_value(SendValue *source, LcSendPlan *plan, HeapTuple tuple, TupleDesc desc, 
 	{
 		if (!source->ready)
 		{
-			MemoryContext old = MemoryContextSwitchTo(GetMemoryChunkContext(source));
+			MemoryContext old = MemoryContextSwitchTo(GetMemoryChunkContext(plan));
 
 			lc_value_init_reader(&source->reader, TupleDescAttr(desc, source->column - 1)->atttypid);
 			source->ready = true;
