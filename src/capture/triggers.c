@@ -12,6 +12,7 @@
 #include "postgres.h"
 
 #include "batch.h"
+#include "catalog/load.h"
 #include "catalog/owner.h"
 #include "catalog/pg_class.h"
 #include "catalog/pg_type.h"
@@ -33,12 +34,6 @@ trigger_name(const char *lifecycle, const char *what)
 	if (length < NAMEDATALEN)
 		return full;
 	return psprintf("%.*s_%08x", pg_mbcliplen(full, length, NAMEDATALEN - 10), full, hash_bytes((unsigned char *) full, length));
-}
-
-static char *
-table_name(Oid table)
-{
-	return pstrdup(quote_qualified_identifier(get_namespace_name(get_rel_namespace(table)), get_rel_name(table)));
 }
 
 /* Does the table have the trigger, with these arguments? */
@@ -65,8 +60,8 @@ create_trigger(Oid table, const char *name, const char *definition, bool always,
 		return;
 	lc_runf("CREATE OR REPLACE TRIGGER %s %s", quote_identifier(name), definition);
 	if (always)
-		lc_runf("ALTER TABLE %s ENABLE ALWAYS TRIGGER %s", table_name(table), quote_identifier(name));
-	lc_runf("COMMENT ON TRIGGER %s ON %s IS %s", quote_identifier(name), table_name(table), quote_literal_cstr(comment));
+		lc_runf("ALTER TABLE %s ENABLE ALWAYS TRIGGER %s", lc_qualified_name(table), quote_identifier(name));
+	lc_runf("COMMENT ON TRIGGER %s ON %s IS %s", quote_identifier(name), lc_qualified_name(table), quote_literal_cstr(comment));
 }
 
 /* Our triggers of that lifecycle on the table, but for those that are wanted. */
@@ -97,7 +92,7 @@ drop_others(const char *lifecycle, Oid table, List *wanted)
 		foreach(other, wanted)
 			found |= strcmp(lfirst(other), lfirst(cell)) == 0;
 		if (!found)
-			lc_runf("DROP TRIGGER %s ON %s", quote_identifier(lfirst(cell)), table_name(table));
+			lc_runf("DROP TRIGGER %s ON %s", quote_identifier(lfirst(cell)), lc_qualified_name(table));
 	}
 }
 
@@ -142,7 +137,7 @@ create_source_triggers(LcLifecycle *lc, LcSource *source, List **wanted)
 		{"event", "INSERT", " REFERENCING NEW TABLE AS new_rows"},
 		{"becomes", "UPDATE", " REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows"},
 	};
-	char	   *table = table_name(source->table);
+	char	   *table = lc_qualified_name(source->table);
 
 	/* What it has stays until it is defined again. */
 	if (source->broken)

@@ -235,10 +235,11 @@ extern void lc_definitions_init(void);
 /* The lifecycle of that name. An undefined name is an error with the names that exist, or NULL with missing_ok. */
 extern LcLifecycle *lc_lifecycle_get(const char *name, bool missing_ok);
 
-/* The same, if this backend has it at hand; else NULL. Never fails. */
-extern LcLifecycle *lc_lifecycle_cached(const char *name);
 /* The same, but NULL for an undefined name, and a broken lifecycle as it is; lc_lifecycle_get raises what has broken it. */
 extern LcLifecycle *lc_lifecycle_find(const char *name);
+
+/* The same, if this backend has it at hand; else NULL. */
+extern LcLifecycle *lc_lifecycle_cached(const char *name);
 
 /* What listens to an event, or NULL. */
 extern LcListener *lc_listener_get(LcLifecycle *lc, const char *event, int length);
