@@ -24,6 +24,7 @@ OBJS = \
 	src/capture/timers.o \
 	src/capture/triggers.o \
 	src/catalog/altered.o \
+	src/catalog/as_of.o \
 	src/catalog/bulk.o \
 	src/catalog/checks.o \
 	src/catalog/closest.o \

@@ -51,6 +51,7 @@ typedef struct LcAnswer
 	struct LcAnswer *next;
 	LcCondition *condition;
 	struct LcEvent *event;
+	TimestampTz as_of;			/* the replayed time at which event sources end; DT_NOBEGIN: they do not */
 	int			version;		/* LcSubject.version; -1: independent of the subject's stage */
 	bool		known;
 	bool		isnull;
@@ -70,6 +71,7 @@ typedef struct LcAsk
 	struct LcEvent *event;
 	struct LcRun *run;
 	bool		old;			/* over the row as it was before the update */
+	TimestampTz as_of;			/* as of the answers that have one */
 	int			n;
 	int			room;
 	LcAnswer  **answers;
@@ -158,6 +160,7 @@ typedef enum LcLockState
 /* A subject's clock while its history is replayed. */
 typedef struct LcReplay
 {
+	TimestampTz at;				/* the time that history has come to */
 	TimestampTz clock;			/* of the last timer that fired */
 	TimestampTz *last_events;	/* by rule: of the rules without_event; DT_NOBEGIN: none */
 	TimestampTz *not_before;	/* by rule: when its condition was not true, the next time to ask */
@@ -339,7 +342,7 @@ extern bool lc_must_raise(const ErrorData *error);
 extern void lc_record_failure(LcBatch *batch, Datum subject, const char *kind, const char *name, int sqlstate, const char *message);
 
 /* becomes.c */
-extern char *lc_becomes_lateral(LcLifecycle *lc, LcSource *source, const char *alias);
+extern char *lc_becomes_lateral(LcLifecycle *lc, LcSource *source, const char *alias, const char *more);
 
 /* fold.c */
 extern bool lc_fold(LcBatch *batch, LcSubject *subject);

@@ -29,13 +29,13 @@ lc_rows_add_old(LcRows *rows, LcEvent *event, TupleTableSlot *slot, TupleTableSl
 	MemoryContextSwitchTo(old);
 }
 
-/* What a query over the source, with that alias, must offer to use the text of its condition. */
+/* What a query over the source, with that alias, must offer to use the text of its condition; more: further columns. */
 char *
-lc_becomes_lateral(LcLifecycle *lc, LcSource *source, const char *alias)
+lc_becomes_lateral(LcLifecycle *lc, LcSource *source, const char *alias, const char *more)
 {
-	return psprintf("CROSS JOIN LATERAL (SELECT NULL::%s AS %s, NULL::%s AS subject, %s AS event, NULL::%s AS enrollment) AS %s",
+	return psprintf("CROSS JOIN LATERAL (SELECT NULL::%s AS %s, NULL::%s AS subject, %s AS event, NULL::%s AS enrollment%s) AS %s",
 					lc->on_table_sql, lc->quoted_name, lc->table_sql[LC_SUBJECTS], alias, lc->table_sql[LC_ENROLLMENTS],
-					source->becomes->alias);
+					more, source->becomes->alias);
 }
 
 /* Asks the condition of the source over rows without a subject. */

@@ -63,8 +63,8 @@ time_of(LcBatch *batch, LcSubject *subject)
 {
 	if (subject->event)
 		return subject->event->at;
-	if (subject->replay && subject->replay->clock != DT_NOBEGIN)
-		return subject->replay->clock;
+	if (subject->replay)
+		return subject->replay->at;
 	return subject->timer ? Min(subject->now, subject->timer->due->due_at) : subject->now;
 }
 
@@ -640,6 +640,9 @@ fold_arm(LcBatch *batch, LcSubject *subject)
 	List	   *arms = NIL;
 	bool		decided = true;
 
+	/* history ends here: what is armed is of today */
+	if (subject->replay)
+		subject->replay->at = DT_NOEND;
 	if (batch->capture->timer_rules && (subject->moved || subject->changed || subject->inserted))
 		for (int i = 0; i < lc->nrules; i++)
 		{

@@ -13,6 +13,7 @@
 
 #include "access/xact.h"
 #include "batch.h"
+#include "catalog/as_of.h"
 #include "catalog/pg_type.h"
 #include "executor/spi.h"
 #include "guc.h"
@@ -59,6 +60,15 @@ lc_answer_true(LcAnswer *answer)
 	return answer->known && !answer->isnull && DatumGetBool(answer->value);
 }
 
+/* While history is replayed, the time at which the event sources end that a condition reads in subqueries; DT_NOBEGIN: they do not. */
+static TimestampTz
+as_of(LcBatch *batch, LcSubject *subject, LcEvent *event, LcCondition *condition)
+{
+	if (subject->replay == NULL || lc_condition_as_of(batch->lc, condition) == NULL)
+		return DT_NOBEGIN;
+	return event ? event->at : subject->replay->at;
+}
+
 /*
  * The answer to a question, if it is known; else the question is noted for the next lc_match. Answers that depend on the stage of a subject hold
  * until it changes.
@@ -66,30 +76,33 @@ lc_answer_true(LcAnswer *answer)
 LcAnswer *
 lc_ask(LcBatch *batch, LcSubject *subject, LcEvent *event, LcRun *run, bool old, LcCondition *condition)
 {
-	LcEvent    *of = OidIsValid(condition->event_table) ? event : NULL;
+	TimestampTz at = as_of(batch, subject, event, condition);
+	LcEvent    *of = OidIsValid(condition->event_table) || at != DT_NOBEGIN ? event : NULL;
 	LcPlace    *place = place_of(subject, of, run, old);
 	int			version = condition->reads_subject ? subject->version : -1;
 	LcAnswer   *answer;
 	LcAsk	   *ask;
 
 	for (answer = place->answers; answer; answer = answer->next)
-		if (answer->condition == condition && answer->version == version && answer->event == of)
+		if (answer->condition == condition && answer->version == version && answer->event == of && answer->as_of == at)
 			return answer;
 	answer = palloc0(sizeof(LcAnswer));
 	answer->condition = condition;
 	answer->version = version;
 	answer->event = of;
+	answer->as_of = at;
 	answer->next = place->answers;
 	place->answers = answer;
 
 	ask = place->ask;
-	if (ask == NULL || ask->event != of)
+	if (ask == NULL || ask->event != of || (at != DT_NOBEGIN && ask->as_of != DT_NOBEGIN && ask->as_of != at))
 	{
 		ask = palloc0(sizeof(LcAsk));
 		ask->subject = subject;
 		ask->event = of;
 		ask->run = run;
 		ask->old = old;
+		ask->as_of = DT_NOBEGIN;
 		ask->room = 4;
 		ask->answers = palloc(ask->room * sizeof(LcAnswer *));
 		place->ask = ask;
@@ -101,6 +114,8 @@ lc_ask(LcBatch *batch, LcSubject *subject, LcEvent *event, LcRun *run, bool old,
 		}
 		batch->asks[batch->nasks++] = ask;
 	}
+	if (at != DT_NOBEGIN)
+		ask->as_of = at;
 	if (ask->n == ask->room)
 	{
 		ask->room *= 2;
@@ -114,7 +129,7 @@ static bool
 same_match(LcMatch *match, LcAsk *ask, int n, LcAnswer **answers)
 {
 	if (match->n != n || match->source != (ask->event ? ask->event->source : NULL) || match->old != ask->old ||
-		match->run != (ask->run != NULL))
+		match->run != (ask->run != NULL) || match->as_of != (ask->as_of != DT_NOBEGIN))
 		return false;
 	for (int i = 0; i < n; i++)
 		if (match->conditions[i] != answers[i]->condition)
@@ -137,6 +152,7 @@ match_for(LcBatch *batch, LcAsk *ask, int n, LcAnswer **answers)
 	match->source = ask->event ? ask->event->source : NULL;
 	match->old = ask->old;
 	match->run = ask->run != NULL;
+	match->as_of = ask->as_of != DT_NOBEGIN;
 	match->n = n;
 	match->conditions = palloc(n * sizeof(LcCondition *));
 	for (int i = 0; i < n; i++)

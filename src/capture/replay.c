@@ -6,12 +6,13 @@
  * once. A subject that live events have reached before is taken back to its beginning and replayed whole, unless a person or a workflow has moved it.
  *
  * Within the fold time passes: between two events the timers fire that were due by then. Conditions see the subjects' rows as they are now,
- * for nothing else is known of them.
+ * for nothing else is known of them, but of event sources what there was at the time: see catalog/as_of.c.
  */
 #include "postgres.h"
 
 #include "access/xact.h"
 #include "batch.h"
+#include "catalog/as_of.h"
 #include "catalog/checks.h"
 #include "catalog/owner.h"
 #include "catalog/pg_type.h"
@@ -41,11 +42,12 @@ typedef struct Progress
 /* ----- time in the fold ----- */
 
 static LcReplay *
-begin_replay(LcBatch *batch)
+begin_replay(LcBatch *batch, LcSubject *subject)
 {
 	int			n = Max(batch->lc->nrules, 1);
 	LcReplay   *replay = palloc(sizeof(LcReplay));
 
+	replay->at = subject->since;
 	replay->clock = DT_NOBEGIN;
 	replay->stage_version = -1;
 	replay->last_events = palloc(n * 2 * sizeof(TimestampTz));
@@ -59,6 +61,7 @@ begin_replay(LcBatch *batch)
 void
 lc_replay_event(LcBatch *batch, LcSubject *subject)
 {
+	subject->replay->at = Max(subject->replay->at, subject->event->at);
 	if (!subject->event->listener->timers)
 		return;
 	for (int i = 0; i < batch->lc->nrules; i++)
@@ -114,6 +117,12 @@ lc_replay_timer(LcBatch *batch, LcSubject *subject, LcRule **first)
 		}
 		if (rule == NULL || earliest > until)
 			return true;
+		/* time passes until then: a date that is read from events may be another one there */
+		if (earliest > replay->at)
+		{
+			replay->at = earliest;
+			continue;
+		}
 		if (rule->nconditions > 0)
 		{
 			answer = lc_ask(batch, subject, NULL, NULL, false, rule->conditions[0]);
@@ -145,7 +154,7 @@ append_names(StringInfo sql, LcLifecycle *lc)
 }
 
 /*
- * The events of a source for the subjects of a batch: key, time, name, and the columns that conditions read. A range of keys, so that the planner may choose
+ * The events of a source for the subjects of a batch: key, time, name, and the columns that conditions read. $1 keys, $2 and $3 the first and the last, $4 now. A range of keys, so that the planner may choose
  * between an index and a scan; not of texts, which two tables may order differently.
  */
 static char *
@@ -154,6 +163,9 @@ history_query(LcLifecycle *lc, LcSource *source, bool *range)
 	StringInfoData sql;
 	LcColumns  *columns = lc_source_columns(lc, source);
 	char	   *key = psprintf("e.%s", quote_identifier(source->subject_column));
+	const char *becomes = source->becomes ? lc_condition_as_of(lc, source->becomes) : NULL;
+	char	   *times = psprintf(", COALESCE(e.%s::pg_catalog.timestamptz, $4) AS " LC_AS_OF ", $4 AS " LC_AS_OF_NOW,
+								 quote_identifier(source->time_column));
 
 	*range = lc->key_type != TEXTOID;
 	initStringInfo(&sql);
@@ -164,7 +176,7 @@ history_query(LcLifecycle *lc, LcSource *source, bool *range)
 		appendStringInfo(&sql, ", e.%s", quote_identifier(get_attname(source->table, columns->attnums[i], false)));
 	appendStringInfo(&sql, " FROM %s e%s WHERE %s",
 					 quote_qualified_identifier(get_namespace_name(get_rel_namespace(source->table)), get_rel_name(source->table)),
-					 source->becomes ? psprintf(" %s", lc_becomes_lateral(lc, source, "e")) : "",
+					 source->becomes ? psprintf(" %s", lc_becomes_lateral(lc, source, "e", becomes ? times : "")) : "",
 					 *range ? psprintf("%s BETWEEN $2 AND $3", key) : psprintf("%s = ANY ($1)", key));
 	if (source->name_column)
 	{
@@ -173,7 +185,7 @@ history_query(LcLifecycle *lc, LcSource *source, bool *range)
 		appendStringInfoChar(&sql, ')');
 	}
 	if (source->becomes)
-		appendStringInfo(&sql, " AND (%s)", source->becomes->sql);
+		appendStringInfo(&sql, " AND (%s)", becomes ? becomes : source->becomes->sql);
 	return sql.data;
 }
 
@@ -212,9 +224,9 @@ read_source(LcBatch *batch, History *history, LcSource *source, Datum *keys, int
 	LcLifecycle *lc = batch->lc;
 	LcColumns  *columns = lc_source_columns(lc, source);
 	LcListener *constant = source->event_name ? lc_listener_get(lc, source->event_name, strlen(source->event_name)) : NULL;
-	Oid			types[3] = {lc->key_array_type, lc->key_type, lc->key_type};
-	Datum		args[3] = {0, keys[0], keys[n - 1]};
-	char		nulls[4] = "   ";
+	Oid			types[4] = {lc->key_array_type, lc->key_type, lc->key_type, TIMESTAMPTZOID};
+	Datum		args[4] = {0, keys[0], keys[n - 1], TimestampTzGetDatum(batch->now)};
+	char		nulls[5] = "    ";
 	SPITupleTable *table;
 	bool		range;
 	char	   *sql;
@@ -226,7 +238,7 @@ read_source(LcBatch *batch, History *history, LcSource *source, Datum *keys, int
 		nulls[0] = 'n';
 	else
 		args[0] = lc_array(keys, NULL, n, lc->key_type);
-	lc_run_args(sql, 3, types, args, nulls);
+	lc_run_args(sql, 4, types, args, nulls);
 	table = SPI_tuptable;
 	for (uint64 i = 0; i < SPI_processed; i++)
 	{
@@ -361,8 +373,8 @@ distribute(LcBatch *batch, History *history, Progress *progress)
 			subject->phase = LC_PHASE_DONE;
 			continue;
 		}
-		subject->replay = begin_replay(batch);
 		subject->since = subject->nevents > 0 ? Min(subject->events[0]->at, batch->now) : Min(subject->stored_since, batch->now);
+		subject->replay = begin_replay(batch, subject);
 		progress->subjects++;
 		progress->events += subject->nevents;
 	}

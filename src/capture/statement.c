@@ -9,6 +9,7 @@
 #include "access/htup_details.h"
 #include "access/relation.h"
 #include "batch.h"
+#include "catalog/as_of.h"
 #include "catalog/pg_type.h"
 #include "lib/stringinfo.h"
 #include "statement.h"
@@ -120,6 +121,28 @@ null_row(Oid table)
 	return psprintf("NULL::%s", quote_qualified_identifier(get_namespace_name(get_rel_namespace(table)), get_rel_name(table)));
 }
 
+/* The expression of a condition in the statement. */
+static const char *
+condition_sql(LcLifecycle *lc, const LcMatch *match, LcCondition *condition)
+{
+	const char *as_of = match->as_of ? lc_condition_as_of(lc, condition) : NULL;
+
+	return as_of ? as_of : condition->sql;
+}
+
+/* The times of a statement over the past, as columns beside the rows. */
+static char *
+as_of_columns(LcMatch *match)
+{
+	int			first = match->nfields + 1;
+
+	if (!match->as_of)
+		return "";
+	add_field(match, LC_FIELD_AS_OF, 0, false, TIMESTAMPTZOID);
+	add_field(match, LC_FIELD_NOW, 0, false, TIMESTAMPTZOID);
+	return psprintf(", q.f%d AS " LC_AS_OF ", q.f%d AS " LC_AS_OF_NOW, first, first + 1);
+}
+
 /*
  * Builds the statement. The rows that no condition of the set reads are NULL, and a table that none needs is not joined.
  */
@@ -135,6 +158,7 @@ lc_statement_build(LcBatch *batch, LcMatch *match)
 	char	   *subject;
 	char	   *event = NULL;
 	char	   *run;
+	char	   *times;
 	StringInfoData sql;
 	StringInfoData part;
 	Oid		   *types;
@@ -169,11 +193,12 @@ lc_statement_build(LcBatch *batch, LcMatch *match)
 	else if (match->source)
 		event = null_row(match->source->table);
 	run = reads_run && match->run ? run_row(lc, match) : null_row(lc->tables[LC_ENROLLMENTS]);
+	times = as_of_columns(match);
 
 	initStringInfo(&sql);
 	appendStringInfoString(&sql, "SELECT q.f1");
 	for (int i = 0; i < match->n; i++)
-		appendStringInfo(&sql, ", (%s)", match->conditions[i]->sql);
+		appendStringInfo(&sql, ", (%s)", condition_sql(lc, match, match->conditions[i]));
 	appendStringInfoString(&sql, " FROM unnest(");
 	for (int i = 0; i < match->nfields; i++)
 		appendStringInfo(&sql, "%s$%d", i ? ", " : "", i + 2);
@@ -191,7 +216,7 @@ lc_statement_build(LcBatch *batch, LcMatch *match)
 		appendStringInfo(&sql, " CROSS JOIN LATERAL (SELECT %s AS %s, %s AS subject", row, lc->quoted_name, subject);
 		if (OidIsValid(condition->event_table))
 			appendStringInfo(&sql, ", %s AS event", event);
-		appendStringInfo(&sql, ", %s AS enrollment) AS %s", run, condition->alias);
+		appendStringInfo(&sql, ", %s AS enrollment%s) AS %s", run, times, condition->alias);
 	}
 	types = palloc((match->nfields + 1) * sizeof(Oid));
 	types[0] = lc->key_array_type;
@@ -259,6 +284,10 @@ lc_statement_field(LcBatch *batch, LcMatch *match, LcField *field, LcAsk *ask, i
 			return Int32GetDatum(number);
 		case LC_FIELD_KEY:
 			return subject->key;
+		case LC_FIELD_AS_OF:
+			return TimestampTzGetDatum(ask->as_of);
+		case LC_FIELD_NOW:
+			return TimestampTzGetDatum(batch->now);
 		case LC_FIELD_STAGE:
 			return lc_stage_datum(batch->lc, subject->stage);
 		case LC_FIELD_SEQ:

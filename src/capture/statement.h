@@ -11,6 +11,8 @@ typedef enum LcFieldKind
 {
 	LC_FIELD_NUMBER,
 	LC_FIELD_KEY,
+	LC_FIELD_AS_OF,
+	LC_FIELD_NOW,
 	LC_FIELD_STAGE,
 	LC_FIELD_SEQ,
 	LC_FIELD_SINCE,
@@ -43,6 +45,7 @@ typedef struct LcMatch
 	LcSource   *source;			/* NULL: no event is read */
 	bool		old;
 	bool		run;
+	bool		as_of;			/* event sources end at a time */
 	int			n;
 	LcCondition **conditions;
 	int			nfields;

@@ -100,7 +100,7 @@ last_event(LcBatch *batch, LcSubject *subject, LcRule *rule)
 						 quote_qualified_identifier(get_namespace_name(get_rel_namespace(source->table)), get_rel_name(source->table)),
 						 quote_identifier(source->subject_column),
 						 source->time_type == TIMESTAMPTZOID ? "" : "::pg_catalog.timestamptz",
-						 source->becomes ? lc_becomes_lateral(lc, source, "e") : "");
+						 source->becomes ? lc_becomes_lateral(lc, source, "e", "") : "");
 		if (source->name_column)
 			appendStringInfo(&sql, " AND e.%s::pg_catalog.text = $2", quote_identifier(source->name_column));
 		if (source->becomes)

@@ -46,6 +46,8 @@ typedef struct LcCondition
 	Bitmapset  *row_columns;
 	Bitmapset  *event_columns;
 	List	   *relations;		/* OIDs of the relations it reads */
+	bool		as_of_known;	/* private to as_of.c */
+	const char *as_of_sql;
 } LcCondition;
 
 /* A table whose rows are events. */

@@ -47,7 +47,7 @@ GRANT SELECT ON lifecycle.backfills TO PUBLIC;
 
 CREATE PROCEDURE lifecycle.backfill(lifecycle text, batch_size integer DEFAULT 10000, enroll boolean DEFAULT false)
 LANGUAGE c AS 'MODULE_PATHNAME', 'lifecycle_backfill';
-COMMENT ON PROCEDURE lifecycle.backfill(text, integer, boolean) IS 'Replays what was there before a lifecycle was defined: for every row of the subject table its events, in the order of their time, through the rules, with timers firing when they would have; then the lifecycle enrolls. batch_size: subjects per transaction (in a transaction block: one transaction). Goes on where it was interrupted. Conditions see subjects'' rows as they are now. enroll: also enrolls in workflows. Subjects that were moved by hand or by a workflow are left as they are. Only for the owner of the subject table.';
+COMMENT ON PROCEDURE lifecycle.backfill(text, integer, boolean) IS 'Replays what was there before a lifecycle was defined: for every row of the subject table its events, in the order of their time, through the rules, with timers firing when they would have; then the lifecycle enrolls. batch_size: subjects per transaction (in a transaction block: one transaction). Goes on where it was interrupted. In subqueries of conditions event sources end at the time that is replayed; subjects'' rows, other tables, and what views and functions read, are as they are now. enroll: also enrolls in workflows. Subjects that were moved by hand or by a workflow are left as they are. Only for the owner of the subject table.';
 
 CREATE FUNCTION lifecycle.waive_backfill(lifecycle text) RETURNS void
 LANGUAGE c VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp AS 'MODULE_PATHNAME', 'lifecycle_waive_backfill';
