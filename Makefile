@@ -54,6 +54,7 @@ OBJS = \
 	src/engine/vocabulary.o \
 	src/engine/workflow_state.o \
 	src/worker/installation.o \
+	src/worker/interrupted.o \
 	src/worker/launcher.o \
 	src/worker/scheduler.o \
 	src/worker/shmem.o \

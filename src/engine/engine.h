@@ -12,12 +12,12 @@ typedef struct LcQueueScan
 	char		lifecycle[64];
 	TimestampTz low_water;		/* nothing visible is due before this; DT_NOBEGIN: unknown */
 	TimestampTz next_due;		/* of the first row that was not due yet; DT_NOEND: none */
-	bool		careful;		/* the last run was interrupted: one row at a time, attempts committed before */
-	uint64		marked;			/* careful: the row whose attempt is counted, by a hash; 0: none */
+	int			limit;			/* rows of a batch, while an interrupted one is looked into; 0: lifecycle.batch_size */
+	uint64		marked;			/* the only row that the next batch may run, by a hash; 0: any */
 } LcQueueScan;
 
 /*
- * Runs one batch of what is due, at most lifecycle.batch_size rows, in the current transaction. Returns how many rows were run: 0 means that nothing
+ * Runs one batch of what is due, at most lifecycle.batch_size or scan->limit rows, in the current transaction. Returns how many rows were run: 0 means that nothing
  * (more) is due and next_due is known. A failing row is recorded and put off or parked, never raised, except for cancel and shutdown.
  */
 extern int	lc_run_batch(LcLifecycle *lc, LcQueueScan *scan);
@@ -28,10 +28,11 @@ extern int	lc_run_batch(LcLifecycle *lc, LcQueueScan *scan);
 extern int	lc_run_rows(LcLifecycle *lc, LcQueueScan *scan, int limit, TimestampTz until);
 
 /*
- * With scan->careful: counts an attempt of the next due row, before lc_run_batch runs that row and no other. The caller commits in between, so that
- * a crash in the run is known afterwards. A row that crashed the server too often is parked instead, and the next one taken. False: nothing is due.
+ * Where rows are run one at a time, since one of them may crash the server: marks the next due row, so that lc_run_batch runs that row and no other.
+ * Returns its hash, by which the caller records, and commits, that it was begun; 0: nothing is due. The row of the hash `crashed` is parked instead
+ * when with so many crashes it has been run lifecycle.max_attempts times, and the next one marked.
  */
-extern bool lc_mark_attempt(LcLifecycle *lc, LcQueueScan *scan);
+extern uint64 lc_mark_next(LcLifecycle *lc, LcQueueScan *scan, uint64 crashed, int crashes);
 
 /* Lowers the mark of a scan: something due at that time has become visible. */
 extern void lc_scan_lower(LcQueueScan *scan, TimestampTz at);

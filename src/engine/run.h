@@ -95,7 +95,6 @@ typedef struct LcRunBatch
 	LcEngineState *state;
 	TimestampTz now;
 	bool		advances;		/* the clock of a simulation goes along with the rows */
-	bool		counted;		/* attempts of these rows are counted already (lc_mark_attempt) */
 	LcIdentity	identity;		/* whose rights come back after the batch's; inside the subtransaction */
 	MemoryContext context;		/* of the batch */
 	MemoryContext work;			/* of one attempt: outputs and what steps need */

@@ -328,7 +328,7 @@ record_failures(Runner *runner)
 	for (int i = 0; i < runner->nfailures; i++)
 	{
 		LcRun	   *run = &batch->runs[runner->failures[i].run];
-		int			attempts = run->due.attempts + (batch->counted ? 0 : 1);
+		int			attempts = run->due.attempts + 1;
 		bool		parked = attempts >= lc_guc_max_attempts || (run->plan != NULL && !run->plan->found);
 
 		write_failure(batch, bulk, &runner->failures[i], ids[i], attempts, parked);
@@ -385,12 +385,11 @@ lc_run_rows(LcLifecycle *lc, LcQueueScan *scan, int limit, TimestampTz until)
 	batch->advances = until != DT_NOEND;
 	if (batch->advances)
 		batch->now = until;
-	batch->counted = scan->marked != 0;
 	old = MemoryContextSwitchTo(batch->context);
 	PushActiveSnapshot(GetTransactionSnapshot());
 	SPI_connect();
 	MemoryContextSwitchTo(batch->context);
-	lc_claim_runs(batch, scan, batch->counted ? 1 : limit);
+	lc_claim_runs(batch, scan, limit);
 	scan->marked = 0;
 	if (batch->advances)
 		follow_rows(batch);
@@ -413,57 +412,66 @@ lc_run_rows(LcLifecycle *lc, LcQueueScan *scan, int limit, TimestampTz until)
 int
 lc_run_batch(LcLifecycle *lc, LcQueueScan *scan)
 {
-	return lc_run_rows(lc, scan, lc_guc_batch_size, DT_NOEND);
+	return lc_run_rows(lc, scan, scan->limit > 0 ? Min(scan->limit, lc_guc_batch_size) : lc_guc_batch_size, DT_NOEND);
 }
 
-bool
-lc_mark_attempt(LcLifecycle *lc, LcQueueScan *scan)
+/* Claims the next due row; undone, and false, unless it is to be parked. */
+static bool
+claim_for_parking(LcRunBatch *batch, LcQueueScan *scan, uint64 crashed, int crashes, uint64 *next)
+{
+	LcQueueScan before = *scan;
+	ResourceOwner owner = CurrentResourceOwner;
+	bool		parks;
+
+	*next = 0;
+	BeginInternalSubTransaction(NULL);
+	MemoryContextSwitchTo(batch->context);
+	lc_claim_runs(batch, scan, 1);
+	if (batch->n > 0)
+		*next = lc_due_hash(batch->lc, &batch->runs[0].due);
+	parks = *next != 0 && *next == crashed && batch->runs[0].due.attempts + crashes >= lc_guc_max_attempts;
+	if (parks)
+		ReleaseCurrentSubTransaction();
+	else
+	{
+		RollbackAndReleaseCurrentSubTransaction();
+		*scan = before;
+	}
+	MemoryContextSwitchTo(batch->context);
+	CurrentResourceOwner = owner;
+	return parks;
+}
+
+uint64
+lc_mark_next(LcLifecycle *lc, LcQueueScan *scan, uint64 crashed, int crashes)
 {
 	Runner		runner = {0};
 	LcRunBatch *batch = &runner.batch;
+	Failure		failure = {0, NULL, ERRCODE_CRASH_SHUTDOWN, "the server crashed while running it"};
 	MemoryContext old;
 	LcIdentity	identity;
-	bool		found = false;
+	uint64		next;
 
 	scan->marked = 0;
 	if (lc->paused)
-		return false;
+		return 0;
 	begin_batch(batch, lc);
 	old = MemoryContextSwitchTo(batch->context);
 	PushActiveSnapshot(GetTransactionSnapshot());
 	SPI_connect();
-	MemoryContextSwitchTo(batch->context);
 	lc_identity_owner(lc, true, &identity);
-	while (!found)
+	while (claim_for_parking(batch, scan, crashed, crashes, &next))
 	{
-		LcDue	   *due;
-
-		lc_claim_runs(batch, scan, 1);
-		if (batch->n == 0)
-			break;
-		due = &batch->runs[0].due;
-		found = due->attempts < lc_guc_max_attempts;
-		if (found)
-		{
-			due->attempts++;
-			lc_due_insert(lc, due, 1);
-			lc_scan_lower(scan, due->due_at);
-			scan->marked = lc_due_hash(lc, due);
-		}
-		else
-		{
-			Failure		failure = {0, NULL, ERRCODE_CRASH_SHUTDOWN, "the server crashed while running it"};
-
-			batch->counted = true;
-			runner.failures = &failure;
-			runner.nfailures = 1;
-			record_failures(&runner);
-		}
+		batch->runs[0].due.attempts += crashes - 1;
+		runner.failures = &failure;
+		runner.nfailures = 1;
+		record_failures(&runner);
 	}
 	lc_identity_restore(&identity);
 	SPI_finish();
 	PopActiveSnapshot();
 	MemoryContextSwitchTo(old);
 	MemoryContextDelete(batch->context);
-	return found;
+	scan->marked = next;
+	return next;
 }

@@ -172,6 +172,19 @@ CREATE TABLE lifecycle._installation (
 );
 COMMENT ON TABLE lifecycle._installation IS 'Private: which cluster and database this is, whether everything is paused, and whether the worker was interrupted in a batch.';
 
+-- What was interrupted by a crash, and how far the worker has come with finding out which row it was. Empty on a healthy server.
+CREATE TABLE lifecycle._interrupted (
+    lifecycle  name PRIMARY KEY,
+    batch_rows integer NOT NULL,
+    alone      bigint,
+    attempts   integer NOT NULL DEFAULT 0
+);
+COMMENT ON TABLE lifecycle._interrupted IS 'Private: lifecycles whose batches are small since the worker was killed in the middle of one.';
+COMMENT ON COLUMN lifecycle._interrupted.batch_rows IS 'Rows of a batch: an eighth after each crash, twice as many with each batch when what the crashed one can have had is behind it.';
+COMMENT ON COLUMN lifecycle._interrupted.alone IS 'A hash of the row of the due queue that was begun alone last.';
+COMMENT ON COLUMN lifecycle._interrupted.attempts IS 'How often that row was begun alone.';
+GRANT SELECT ON lifecycle._interrupted TO PUBLIC;
+
 -- One statement each: two updates of one row by one command are an error.
 SELECT pg_catalog.pg_extension_config_dump('lifecycle.lifecycles', '');
 SELECT pg_catalog.pg_extension_config_dump('lifecycle.stages', '');

@@ -60,6 +60,10 @@ WITH clock AS (
     SELECT 3, 'workflow paused', w.name, format('call lifecycle.resume_workflow(%%L, %%L)', w.lifecycle, w.name)
       FROM lifecycle.workflows w WHERE w.lifecycle = %2$L AND w.paused AND w.state <> 'archived'
     UNION ALL
+    SELECT 3, 'batches', i.batch_rows || CASE i.batch_rows WHEN 1 THEN ' row' ELSE ' rows' END,
+           'small since the server crashed in the middle of one; they grow again as they are run'
+      FROM lifecycle._interrupted i WHERE i.lifecycle = %2$L
+    UNION ALL
     SELECT 4, 'queue depth',
            CASE WHEN big AND estimate > 0 THEN 'about ' || estimate ELSE (SELECT count(*) FROM %1$I._due)::text END,
            'delays of runs and timers of rules'

@@ -116,10 +116,10 @@ lifecycle__installation_state(PG_FUNCTION_ARGS)
 
 /* Is the table there, and could it be locked without waiting? DROP EXTENSION may hold it. */
 static bool
-lock_installation(void)
+lock_table(const char *name)
 {
 	Oid			schema = get_namespace_oid(LC_SCHEMA, true);
-	Oid			table = OidIsValid(schema) ? get_relname_relid("_installation", schema) : InvalidOid;
+	Oid			table = OidIsValid(schema) ? get_relname_relid(name, schema) : InvalidOid;
 
 	return OidIsValid(table) && ConditionalLockRelationOid(table, RowExclusiveLock) &&
 		SearchSysCacheExists1(RELOID, ObjectIdGetDatum(table));
@@ -131,7 +131,7 @@ lc_unfinished_run(bool on)
 	LcIdentity	saved;
 	bool		done;
 
-	if (!lock_installation())
+	if (!lock_table("_installation") || !lock_table("_interrupted"))
 		return false;
 	SPI_connect();
 	lc_identity_extension(&saved);
@@ -141,6 +141,8 @@ lc_unfinished_run(bool on)
 		   "UPDATE lifecycle._installation SET unfinished_run = NULL"
 		   " WHERE only_row IN (SELECT i.only_row FROM lifecycle._installation i FOR NO KEY UPDATE SKIP LOCKED)");
 	done = SPI_processed > 0;
+	if (done && !on)
+		lc_run("DELETE FROM lifecycle._interrupted");
 	lc_identity_restore(&saved);
 	SPI_finish();
 	return done;

@@ -6,8 +6,8 @@
  * the lifecycles that the notes name are looked at, and the list of lifecycles is read again only when a definition has changed.
  *
  * Before a busy period `unfinished_run` is committed, once; it is taken back after SWEEP_MS without work, so that events now and then do not cost
- * two commits each. If it is found set at the start, this process or the server died in a batch, maybe by it: the rows first in line are then run
- * one by one, which parks the one that does it after lifecycle.max_attempts. The batch that was interrupted is among the first of its queue.
+ * two commits each. If it is found set at the start, this process or the server died in a batch, maybe by it: batches are then small until what
+ * was interrupted has been run, and a row that crashes the server is found and parked (interrupted.c).
  *
  * No lock and no snapshot is held while it sleeps. SIGTERM is `die`: it ends within a batch, which then is rolled back.
  */
@@ -46,6 +46,7 @@
 #include "utils/timestamp.h"
 #include "utils/wait_event.h"
 #include "worker/installation.h"
+#include "worker/interrupted.h"
 #include "worker/shared.h"
 
 #define SWEEP_MS			5000	/* marks are dropped and queues looked at this often */
@@ -65,6 +66,11 @@ typedef struct Job
 	TimestampTz put_off_until;	/* after an error */
 	int			locked;			/* times in a row that all that was due was locked */
 	int			rows;			/* run by the last batch */
+	int64		suspects;		/* with scan.limit: rows to be run before batches grow again */
+	int			next_limit;		/* … of the batch after the one that is run */
+	int			small_batches;	/* since the crash */
+	uint64		crashed;		/* the row that was begun alone when it came, by a hash; 0: none, or it has been run again */
+	int			crashes;		/* … that many times */
 	char		activity[32 + NAMEDATALEN];
 } Job;
 
@@ -82,7 +88,6 @@ static LcInstallation installation = LC_INSTALLATION_HERE;
 static TimestampTz sweep_at = DT_NOBEGIN;
 static TimestampTz last_run = 0;
 static bool marked = false;		/* unfinished_run is set, by us */
-static int64 careful_rows = 0;	/* still to be run one by one */
 static TimestampTz busy_since = 0;	/* 0: not busy */
 static int64 busy_rows = 0;
 
@@ -169,11 +174,16 @@ static void
 set_unfinished(void *arg)
 {
 	bool		on = *(bool *) arg;
+	ListCell   *cell;
 
 	if (!on)
 		(void) set_config_option("synchronous_commit", "off", PGC_USERSET, PGC_S_SESSION, GUC_ACTION_LOCAL, true, 0, false);
-	if (lc_unfinished_run(on))
-		marked = on;
+	if (!lc_unfinished_run(on))
+		return;
+	marked = on;
+	if (!on)
+		foreach(cell, jobs)
+			((Job *) lfirst(cell))->scan.limit = 0;
 }
 
 /* At exit: on SIGTERM the run is finished, what it was in the middle of is rolled back. Interrupts are held off by now. */
@@ -277,19 +287,28 @@ job_of(const char *lifecycle)
 	return job;
 }
 
-/* What was interrupted is run row by row, as many rows as it can have had. */
+/* What was interrupted is run in small batches, as many rows as it can have had. */
 static void
 be_careful(void)
 {
 	ListCell   *cell;
 
-	careful_rows = 2 * (int64) lc_guc_batch_size;
-	marked = true;
-	foreach(cell, jobs)
-		((Job *) lfirst(cell))->scan.careful = true;
 	ereport(LOG,
 			(errmsg("the last run of lifecycles in database \"%s\" was interrupted", get_database_name(MyDatabaseId)),
-			 errdetail("The first %lld rows that are due are run one by one.", (long long) careful_rows)));
+			 errdetail("What is due is run in smaller batches until it is known that no row of it crashes the server.")));
+	foreach(cell, jobs)
+	{
+		Job		   *job = lfirst(cell);
+		LcInterrupted interrupted;
+
+		lc_interrupted_begin(job->scan.lifecycle, &interrupted);
+		job->scan.limit = interrupted.batch_rows;
+		job->suspects = (int64) interrupted.batch_rows * LC_INTERRUPTED_PARTS;
+		job->small_batches = 0;
+		job->crashed = interrupted.alone;
+		job->crashes = interrupted.attempts;
+	}
+	marked = true;
 }
 
 /* Reads which lifecycles there are, and whether anything may run. */
@@ -353,6 +372,18 @@ may_run(LcLifecycle *lc)
 	return !lc->paused && (!lc->simulated || lc_guc_clock_set);
 }
 
+/* How long the next batch may be, in the transaction of the one that has just been run. */
+static void
+let_grow(Job *job)
+{
+	if (job->scan.limit == 0 || job->rows == 0 || job->suspects > job->rows)
+		return;
+	job->next_limit = job->scan.limit * 2;
+	if (job->next_limit >= lc_guc_batch_size)
+		job->next_limit = 0;
+	lc_interrupted_grow(job->scan.lifecycle, job->next_limit);
+}
+
 static void
 run_batch(void *arg)
 {
@@ -360,6 +391,7 @@ run_batch(void *arg)
 	LcLifecycle *lc = lc_lifecycle_get(job->scan.lifecycle, true);
 
 	job->rows = 0;
+	job->next_limit = job->scan.limit;
 	if (lc == NULL || !may_run(lc))
 		job->scan.next_due = DT_NOEND;
 	else if (!marked && job->scan.next_due == DT_NOBEGIN)
@@ -367,20 +399,22 @@ run_batch(void *arg)
 	else
 	{
 		job->rows = lc_run_batch(lc, &job->scan);
+		let_grow(job);
 		/* Temporary tables of one owner must not be found by the statements of another, who would run their triggers. */
 		ResetTempTableNamespace();
 	}
 }
 
-/* In a transaction before run_batch, so that a crash is counted. Once nothing is due, what was interrupted is behind us. */
+/* In a transaction before the run_batch of a single row, so that a crash is counted. */
 static void
 mark_attempt(void *arg)
 {
 	Job		   *job = arg;
 	LcLifecycle *lc = lc_lifecycle_get(job->scan.lifecycle, true);
+	uint64		row = lc != NULL && may_run(lc) ? lc_mark_next(lc, &job->scan, job->crashed, job->crashes) : 0;
 
-	if (lc != NULL && may_run(lc) && !lc_mark_attempt(lc, &job->scan))
-		job->scan.careful = false;
+	if (row != 0)
+		lc_interrupted_alone(job->scan.lifecycle, row, row == job->crashed ? job->crashes + 1 : 1);
 }
 
 static void
@@ -415,9 +449,20 @@ count_batch(Job *job, TimestampTz now)
 		low_water = Min(low_water, ((Job *) lfirst(cell))->scan.low_water);
 	pg_atomic_write_u64(&slot->low_water, (uint64) low_water);
 	last_run = now;
-	if (careful_rows > 0 && (careful_rows -= job->rows) <= 0)
-		foreach(cell, jobs)
-			((Job *) lfirst(cell))->scan.careful = false;
+}
+
+/* A batch that was small for a crash has been run. */
+static void
+count_small_batch(Job *job)
+{
+	job->crashed = 0;
+	job->suspects -= job->rows;
+	job->small_batches++;
+	job->scan.limit = job->next_limit;
+	if (job->scan.limit == 0)
+		ereport(LOG,
+				(errmsg("batches of lifecycle \"%s\" have their full size again, after %d smaller ones", job->scan.lifecycle,
+						job->small_batches)));
 }
 
 /* A cancel means the batch that runs; between batches there is nothing to cancel. */
@@ -446,7 +491,7 @@ run_job(Job *job, TimestampTz now)
 	if (!marked && !unknown)
 		(void) in_transaction(set_unfinished, &on, "lifecycle: marking the run as begun", &transient);
 	publish_state(LC_SLOT_WORKING);
-	if ((job->scan.careful && !in_transaction(mark_attempt, job, job->activity, &transient)) ||
+	if ((job->scan.limit == 1 && !in_transaction(mark_attempt, job, job->activity, &transient)) ||
 		!in_transaction(run_batch, job, job->activity, &transient))
 	{
 		put_off(job, transient);
@@ -458,6 +503,8 @@ run_job(Job *job, TimestampTz now)
 		job->locked = 0;
 		job->scan.next_due = now;
 		count_batch(job, now);
+		if (job->scan.limit > 0)
+			count_small_batch(job);
 		return true;
 	}
 	if (job->scan.next_due > now || (unknown && !marked))
