@@ -4,6 +4,8 @@
  * A claim is a lease with a token. Whoever finishes a message must show the token of the last claim: one whose lease has run out and whose message
  * another has claimed since cannot overwrite what that one records. A message whose lease has run out is claimed again.
  *
+ * A copy of the database gives out no messages before lifecycle.resume(): the original sends the same ones.
+ *
  * Both run with the rights of their caller on the table of messages. Locks: claims skip rows that somebody holds; finishing waits for its one row.
  */
 #include "postgres.h"
@@ -21,6 +23,7 @@
 #include "utils/builtins.h"
 #include "utils/timestamp.h"
 #include "utils/tuplestore.h"
+#include "worker/installation.h"
 
 PG_FUNCTION_INFO_V1(lifecycle_claim_messages);
 PG_FUNCTION_INFO_V1(lifecycle_finish_message);
@@ -54,6 +57,7 @@ lifecycle_claim_messages(PG_FUNCTION_ARGS)
 	Datum		values[4];
 	char		nulls[5] = "    ";
 	TimestampTz now = lc_now(lc->simulated);
+	LcInstallation installation;
 
 	PreventCommandIfReadOnly("lifecycle.claim_messages()");
 	InitMaterializedSRF(fcinfo, 0);
@@ -62,6 +66,10 @@ lifecycle_claim_messages(PG_FUNCTION_ARGS)
 				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
 				 errmsg("lease must not be null")));
 	check_claim(max_messages, lease);
+	installation = lc_installation_state(NULL);
+	lc_installation_warn(installation);
+	if (installation == LC_INSTALLATION_COPY || installation == LC_INSTALLATION_UNKNOWN)
+		return (Datum) 0;
 	values[0] = TimestampTzGetDatum(now);
 	values[1] = TimestampTzGetDatum(lc_add_interval(now, lease, NULL));
 	values[2] = channel ? CStringGetTextDatum(channel) : (Datum) 0;

@@ -23,6 +23,7 @@
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
+#include "worker/installation.h"
 
 PG_FUNCTION_INFO_V1(lifecycle_run_due);
 PG_FUNCTION_INFO_V1(lifecycle_advance_clock);
@@ -58,25 +59,21 @@ owned_lifecycles(const char *name)
 	return owned;
 }
 
-/* Is everything paused, as it is on a copy of the database? */
+/* Does nothing run in this database: paused, or a copy? Says so. */
 static bool
 all_paused(void)
 {
-	LcIdentity	saved;
-	bool		isnull;
-	bool		paused;
+	LcInstallation state;
 
-	SPI_connect();
-	lc_identity_extension(&saved);
-	lc_run("SELECT paused FROM lifecycle._installation");
-	paused = SPI_processed > 0 && DatumGetBool(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull));
-	lc_identity_restore(&saved);
-	SPI_finish();
-	if (paused)
+	if (lc_lifecycle_names() == NIL)
+		return false;
+	state = lc_installation_state(NULL);
+	lc_installation_warn(state);
+	if (state == LC_INSTALLATION_PAUSED)
 		ereport(NOTICE,
 				(errmsg("nothing is run: everything is paused"),
 				 errhint("Call lifecycle.resume().")));
-	return paused;
+	return state != LC_INSTALLATION_HERE;
 }
 
 static void

@@ -6,7 +6,7 @@ CREATE FUNCTION lifecycle.run_due(lifecycle text DEFAULT NULL, max_rows bigint D
 COMMENT ON FUNCTION lifecycle.run_due(text, bigint) IS
 'Runs what is due now, in the caller''s transaction: all that the worker would run in its own. For tests, for cron, and for servers without the worker.
 lifecycle: one lifecycle; NULL: all that the caller owns. max_rows: at most so many rows of the due queue; NULL: all, also what becomes due by running it.
-Rows that another transaction runs are passed over. A step that fails is recorded in failures and put off, never raised. Deferred constraints are checked at once from here on in the transaction.
+Rows that another transaction runs are passed over. A step that fails is recorded in failures and put off, never raised. Where everything is paused, as on a copy of the database until lifecycle.resume(), it says so and runs nothing. Deferred constraints are checked at once from here on in the transaction.
 Returns the number of rows that were run. Errors: a lifecycle that is not defined or not the caller''s; a read-only transaction.';
 
 CREATE FUNCTION lifecycle.advance_clock(by_interval interval DEFAULT NULL, until timestamptz DEFAULT NULL) RETURNS timestamptz

@@ -30,7 +30,13 @@ sub is_paused_copy
 	ok($server->poll_query_until($db, "SELECT state = 'paused' FROM lifecycle._worker_info()"), "$what: paused");
 	is($server->safe_psql($db, 'SELECT lifecycle._installation_state()'), 'copy', "$what: for being a copy");
 	is($server->safe_psql($db, 'SELECT count(*), min(due_at), max(due_at) FROM customer._due'), $in_flight, "$what: work is in flight");
-	is($server->safe_psql($db, 'SELECT count(*) FROM customer.messages'), 50, "$what: nothing was sent");
+	for my $call ('run_due()', "run_due('customer')", "claim_messages('customer')")
+	{
+		my ($rc, $out, $err) = $server->psql($db, "SELECT count(n) FROM lifecycle.$call AS n WHERE n::text <> '0'");
+		is("$rc|$out", '0|0', "$what: $call does nothing");
+		like($err, qr/WARNING:  lifecycles are paused in database "$db": it is a copy .*\nHINT: .*lifecycle\.resume\(\)/, "$what: and $call says why");
+	}
+	is($server->safe_psql($db, 'SELECT count(*), count(claim_token) FROM customer.messages'), '50|0', "$what: nothing was sent");
 	is($server->safe_psql($db, 'SELECT * FROM lifecycle.verify(\'customer\')'), '', "$what: verify() finds nothing");
 	return;
 }
@@ -41,6 +47,7 @@ sub resumes
 	my ($server, $db, $what) = @_;
 	$server->safe_psql($db, 'SELECT lifecycle.resume()');
 	ok(wait_until_done($server, $db, 50), "$what: resumed, the runs end");
+	is($server->safe_psql($db, "BEGIN; SELECT count(*) FROM lifecycle.claim_messages('customer'); ROLLBACK"), 100, "$what: and messages are given out");
 	is($server->safe_psql($db, "SELECT count(*), count(DISTINCT (subject_id, step)) FROM customer.messages"), '100|100', "$what: every effect once");
 	enter($server, $db, 51, 51);
 	ok($server->poll_query_until($db, 'SELECT count(*) = 1 FROM customer.messages WHERE subject_id = 51'), "$what: new events too");
