@@ -8,6 +8,10 @@
  * The scan begins at the low-water mark: entries of rows deleted before it, which an old snapshot somewhere keeps from being cleaned away,
  * are not walked over again. The mark never passes a row that is still to be run, but rows of paused workflows: whoever resumes one changes the
  * definitions, and the first batch after that begins at the start.
+ *
+ * Rows that are due at one instant are one place to the mark. Small batches would walk over all those of them that are done, again and again, so they
+ * read ahead: tids of rows that come next. Each is looked at anew when its turn comes; it may be gone, or its place be taken by another row. What
+ * becomes visible before the last of them makes the scan forget them.
  */
 #include "postgres.h"
 
@@ -34,7 +38,8 @@ typedef struct Claim
 	LcQueueScan *scan;
 	Relation	due;
 	TupleTableSlot *slot;
-	IndexScanDesc index_scan;
+	Relation	index;
+	IndexScanDesc index_scan;	/* NULL: not needed yet */
 	Snapshot	snapshot;
 	int			limit;
 	int			max_seen;		/* rows looked at, at most */
@@ -94,6 +99,78 @@ leave(Claim *claim, TimestampTz due_at)
 		claim->left = due_at;
 }
 
+static void
+begin_index_scan(Claim *claim)
+{
+	ScanKeyData key;
+	int			nkeys = claim->last == DT_NOBEGIN ? 0 : 1;
+
+	ScanKeyInit(&key, 1, BTGreaterEqualStrategyNumber, F_TIMESTAMPTZ_GE, TimestampTzGetDatum(claim->last));
+	claim->index_scan = lc_index_beginscan(claim->due, claim->index, claim->snapshot, nkeys);
+	index_rescan(claim->index_scan, &key, nkeys, NULL, 0);
+}
+
+/* Puts the next row that is due into the slot. False: none, or none before the batch is written, when at_end is not set. */
+static bool
+next_due_row(Claim *claim, TimestampTz *due_at)
+{
+	LcQueueScan *scan = claim->scan;
+	bool		isnull;
+
+	while (scan->ahead_at < scan->nahead)
+	{
+		LcCandidate *candidate = &scan->ahead[scan->ahead_at++];
+
+		claim->last = *due_at = candidate->due_at;
+		if (table_tuple_fetch_row_version(claim->due, &candidate->tid, claim->snapshot, claim->slot) &&
+			DatumGetTimestampTz(slot_getattr(claim->slot, LC_DUE_DUE_AT, &isnull)) == *due_at)
+			return true;
+	}
+	if (claim->index_scan == NULL)
+	{
+		/* An index scan would find the rows of the batch again, which are not deleted yet. */
+		if (claim->batch->n > 0)
+			return false;
+		begin_index_scan(claim);
+	}
+	if (!index_getnext_slot(claim->index_scan, ForwardScanDirection, claim->slot))
+	{
+		claim->at_end = true;
+		return false;
+	}
+	*due_at = DatumGetTimestampTz(slot_getattr(claim->slot, LC_DUE_DUE_AT, &isnull));
+	if (*due_at > claim->batch->now)
+	{
+		scan->next_due = *due_at;
+		claim->at_end = true;
+		return false;
+	}
+	claim->last = *due_at;
+	return true;
+}
+
+/* Notes what comes next, for as many whole batches as there is room for. */
+static void
+read_ahead(Claim *claim, int limit)
+{
+	LcQueueScan *scan = claim->scan;
+	int			n = LC_AHEAD / limit * limit;
+
+	scan->nahead = scan->ahead_at = 0;
+	while (scan->nahead < n && index_getnext_slot(claim->index_scan, ForwardScanDirection, claim->slot))
+	{
+		LcCandidate *candidate = &scan->ahead[scan->nahead];
+		bool		isnull;
+
+		CHECK_FOR_INTERRUPTS();
+		candidate->due_at = DatumGetTimestampTz(slot_getattr(claim->slot, LC_DUE_DUE_AT, &isnull));
+		if (candidate->due_at > claim->batch->now)
+			break;
+		candidate->tid = claim->slot->tts_tid;
+		scan->nahead++;
+	}
+}
+
 /* Adds candidates to batch->runs until there are `limit`. */
 static void
 collect(Claim *claim)
@@ -103,26 +180,14 @@ collect(Claim *claim)
 	while (batch->n < claim->limit)
 	{
 		LcRun	   *run = &batch->runs[batch->n];
-		bool		isnull;
 		TimestampTz due_at;
 
 		if (claim->seen >= claim->max_seen)
 			return;
 		CHECK_FOR_INTERRUPTS();
-		if (!index_getnext_slot(claim->index_scan, ForwardScanDirection, claim->slot))
-		{
-			claim->at_end = true;
+		if (!next_due_row(claim, &due_at))
 			return;
-		}
-		due_at = DatumGetTimestampTz(slot_getattr(claim->slot, LC_DUE_DUE_AT, &isnull));
-		if (due_at > batch->now)
-		{
-			claim->scan->next_due = due_at;
-			claim->at_end = true;
-			return;
-		}
 		claim->seen++;
-		claim->last = due_at;
 		memset(run, 0, sizeof(LcRun));
 		read_due(claim, &run->due);
 		if (claim->scan->marked != 0 && lc_due_hash(batch->lc, &run->due) != claim->scan->marked)
@@ -216,9 +281,6 @@ void
 lc_claim_runs(LcRunBatch *batch, LcQueueScan *scan, int limit)
 {
 	Claim		claim = {.batch = batch, .scan = scan, .limit = limit};
-	Relation	index;
-	ScanKeyData key;
-	int			nkeys = 0;
 
 	if (!batch->state->scanned)
 		scan->low_water = DT_NOBEGIN;
@@ -226,19 +288,17 @@ lc_claim_runs(LcRunBatch *batch, LcQueueScan *scan, int limit)
 	batch->n = 0;
 	batch->runs = palloc(sizeof(LcRun) * limit);
 	batch->map = lc_keymap_make(batch->lc, batch->runs, limit);
+	if (scan->low_water == DT_NOBEGIN || scan->ahead_at == scan->nahead)
+		scan->nahead = scan->ahead_at = 0;
 	claim.max_seen = limit * 4;
 	claim.left = DT_NOEND;
 	claim.last = scan->low_water;
 	scan->next_due = DT_NOEND;
 
 	claim.due = table_open(batch->lc->tables[LC_DUE], RowExclusiveLock);
-	index = index_open(lc_due_index(claim.due, LC_DUE_DUE_AT), AccessShareLock);
+	claim.index = index_open(lc_due_index(claim.due, LC_DUE_DUE_AT), AccessShareLock);
 	claim.slot = table_slot_create(claim.due, NULL);
 	claim.snapshot = RegisterSnapshot(GetLatestSnapshot());
-	if (scan->low_water != DT_NOBEGIN)
-		ScanKeyInit(&key, 1, BTGreaterEqualStrategyNumber, F_TIMESTAMPTZ_GE, TimestampTzGetDatum(scan->low_water)), nkeys = 1;
-	claim.index_scan = lc_index_beginscan(claim.due, index, claim.snapshot, nkeys);
-	index_rescan(claim.index_scan, &key, nkeys, NULL, 0);
 	for (;;)
 	{
 		int			first = batch->n;
@@ -246,7 +306,7 @@ lc_claim_runs(LcRunBatch *batch, LcQueueScan *scan, int limit)
 		collect(&claim);
 		take(&claim, first);
 		/* Rows that somebody else has taken: look further, until there is something to do. */
-		if (claim.at_end || batch->n > claim.limit / 2)
+		if (claim.at_end || batch->n > claim.limit / 2 || (batch->n > 0 && claim.index_scan == NULL))
 			break;
 		if (claim.seen >= claim.max_seen)
 		{
@@ -255,10 +315,16 @@ lc_claim_runs(LcRunBatch *batch, LcQueueScan *scan, int limit)
 			claim.max_seen += limit * 4;
 		}
 	}
-	index_endscan(claim.index_scan);
+	if (claim.index_scan != NULL)
+	{
+		/* what is left would make us forget it */
+		if (!claim.at_end && limit <= LC_AHEAD / 4 && claim.left == DT_NOEND && !batch->advances)
+			read_ahead(&claim, limit);
+		index_endscan(claim.index_scan);
+	}
 	UnregisterSnapshot(claim.snapshot);
 	ExecDropSingleTupleTableSlot(claim.slot);
-	index_close(index, NoLock);
+	index_close(claim.index, NoLock);
 	table_close(claim.due, NoLock);
 	remember(&claim);
 	CommandCounterIncrement();
@@ -269,4 +335,6 @@ lc_scan_lower(LcQueueScan *scan, TimestampTz at)
 {
 	if (at < scan->low_water)
 		scan->low_water = at;
+	if (scan->ahead_at < scan->nahead && at < scan->ahead[scan->nahead - 1].due_at)
+		scan->nahead = scan->ahead_at = 0;
 }

@@ -5,8 +5,21 @@
 #define LC_ENGINE_H
 
 #include "catalog/definitions.h"
+#include "storage/itemptr.h"
 
-/* A scan of one lifecycle's queue over many batches: remembers how far it has come (the low-water mark). */
+#define LC_AHEAD 2048
+
+/* A due row that has been seen and not been looked at. */
+typedef struct LcCandidate
+{
+	TimestampTz due_at;
+	ItemPointerData tid;
+} LcCandidate;
+
+/*
+ * A scan of one lifecycle's queue over many batches: remembers how far it has come (the low-water mark), and for small batches what comes next. Whoever
+ * sets the mark to DT_NOBEGIN makes it forget both.
+ */
 typedef struct LcQueueScan
 {
 	char		lifecycle[64];
@@ -14,11 +27,14 @@ typedef struct LcQueueScan
 	TimestampTz next_due;		/* of the first row that was not due yet; DT_NOEND: none */
 	int			limit;			/* rows of a batch, while an interrupted one is looked into; 0: lifecycle.batch_size */
 	uint64		marked;			/* the only row that the next batch may run, by a hash; 0: any */
+	int			nahead;			/* read ahead: */
+	int			ahead_at;		/* the next of them */
+	LcCandidate ahead[LC_AHEAD];	/* in due order */
 } LcQueueScan;
 
 /*
- * Runs one batch of what is due, at most lifecycle.batch_size or scan->limit rows, in the current transaction. Returns how many rows were run: 0 means that nothing
- * (more) is due and next_due is known. A failing row is recorded and put off or parked, never raised, except for cancel and shutdown.
+ * Runs one batch of what is due, at most lifecycle.batch_size or scan->limit rows, in the current transaction. Returns how many rows were run: 0
+ * means that nothing (more) is due and next_due is known. A failing row is recorded and put off or parked, never raised, except for cancel and shutdown.
  */
 extern int	lc_run_batch(LcLifecycle *lc, LcQueueScan *scan);
 
