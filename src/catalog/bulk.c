@@ -266,16 +266,20 @@ lc_bulk_begin(Oid table, int ncolumns)
 	return bulk;
 }
 
-static int
-compare_entries(const void *a, const void *b)
+static inline int
+compare_entries(const BulkEntry *a, const BulkEntry *b)
 {
-	const BulkEntry *x = a;
-	const BulkEntry *y = b;
-
-	if (x->sort != y->sort)
-		return x->sort < y->sort ? -1 : 1;
-	return x->number - y->number;
+	if (a->sort != b->sort)
+		return a->sort < b->sort ? -1 : 1;
+	return a->number - b->number;
 }
+
+#define ST_SORT sort_entries
+#define ST_ELEMENT_TYPE BulkEntry
+#define ST_COMPARE(a, b) compare_entries(a, b)
+#define ST_SCOPE static
+#define ST_DEFINE
+#include "lib/sort_template.h"
 
 /* Enters what has been noted for an index. */
 static void
@@ -284,7 +288,7 @@ insert_entries(LcBulk *bulk, BulkIndex *index)
 	MemoryContext old = MemoryContextSwitchTo(bulk->entry_context);
 
 	if (!index->sorted)
-		qsort(index->entries, index->nentries, sizeof(BulkEntry), compare_entries);
+		sort_entries(index->entries, index->nentries);
 	for (int i = 0; i < index->nentries; i++)
 	{
 		BulkEntry  *entry = &index->entries[i];

@@ -18,7 +18,9 @@
 
 #include "catalog/sql.h"
 #include "lib/stringinfo.h"
+#include "nodes/params.h"
 #include "optimizer/cost.h"
+#include "tcop/dest.h"
 #include "utils/array.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
@@ -89,22 +91,94 @@ plan_for_few_keys(SPIPlanPtr plan)
 	PG_END_TRY();
 }
 
-int
-lc_execute(LcStatement *statement, Datum *values, const char *nulls, int nkeys)
+/* The plan for so many keys, prepared. */
+static SPIPlanPtr
+get_plan(LcStatement *statement, int nkeys)
 {
 	SPIPlanPtr *plan = nkeys <= LC_FEW_KEYS ? &statement->generic : &statement->custom;
-	MemoryContext context = CurrentMemoryContext;
-	int			code;
 
 	if (*plan == NULL)
 		*plan = prepare(statement, nkeys <= LC_FEW_KEYS ? CURSOR_OPT_GENERIC_PLAN : CURSOR_OPT_CUSTOM_PLAN);
 	if (nkeys <= LC_FEW_KEYS)
 		plan_for_few_keys(*plan);
-	code = SPI_execute_snapshot(*plan, values, nulls, GetLatestSnapshot(), InvalidSnapshot, false, true, 0);
+	return *plan;
+}
+
+int
+lc_execute(LcStatement *statement, Datum *values, const char *nulls, int nkeys)
+{
+	MemoryContext context = CurrentMemoryContext;
+	SPIPlanPtr	plan = get_plan(statement, nkeys);
+	int			code = SPI_execute_snapshot(plan, values, nulls, GetLatestSnapshot(), InvalidSnapshot, false, true, 0);
+
 	MemoryContextSwitchTo(context);
 	if (code < 0)
 		elog(ERROR, "could not execute statement: %s", SPI_result_code_string(code));
 	return code;
+}
+
+/* Where the rows of lc_execute_rows go. */
+typedef struct RowReceiver
+{
+	DestReceiver receiver;
+	LcRowFunction row;
+	void	   *arg;
+} RowReceiver;
+
+static bool
+receive_row(TupleTableSlot *slot, DestReceiver *self)
+{
+	RowReceiver *receiver = (RowReceiver *) self;
+
+	receiver->row(slot, receiver->arg);
+	return true;
+}
+
+static void
+receive_begin(DestReceiver *self, int operation, TupleDesc desc)
+{
+}
+
+static void
+receive_end(DestReceiver *self)
+{
+}
+
+static ParamListInfo
+parameters_of(LcStatement *statement, Datum *values, const char *nulls)
+{
+	ParamListInfo parameters = makeParamList(statement->nargs);
+
+	for (int i = 0; i < statement->nargs; i++)
+	{
+		parameters->params[i].value = values[i];
+		parameters->params[i].isnull = nulls != NULL && nulls[i] == 'n';
+		parameters->params[i].pflags = PARAM_FLAG_CONST;
+		parameters->params[i].ptype = statement->types[i];
+	}
+	return parameters;
+}
+
+/* As a read-only statement, since only those take the snapshot that they are given. */
+void
+lc_execute_rows(LcStatement *statement, Datum *values, const char *nulls, int nkeys, LcRowFunction row, void *arg)
+{
+	MemoryContext context = CurrentMemoryContext;
+	SPIPlanPtr	plan = get_plan(statement, nkeys);
+	RowReceiver receiver = {{receive_row, receive_begin, receive_end, receive_end, DestNone}, row, arg};
+	SPIExecuteOptions options = {0};
+	int			code;
+
+	options.params = parameters_of(statement, values, nulls);
+	options.read_only = true;
+	options.dest = &receiver.receiver;
+	PushActiveSnapshot(GetLatestSnapshot());
+	code = SPI_execute_plan_extended(plan, &options);
+	PopActiveSnapshot();
+	MemoryContextSwitchTo(context);
+	pfree(options.params);
+	if (code < 0)
+		elog(ERROR, "could not execute statement: %s", SPI_result_code_string(code));
 }
 
 int

@@ -27,6 +27,13 @@ extern LcStatement *lc_statement(const char *sql, int nargs, const Oid *types);
 /* Runs it with a new latest snapshot; nkeys chooses the plan. Result in SPI_tuptable and SPI_processed; returns SPI's code. */
 extern int	lc_execute(LcStatement *statement, Datum *values, const char *nulls, int nkeys);
 
+/*
+ * The same, with each row given to `row` as it comes, with the number of its columns, types and all in the slot; nothing of it is kept. The row is in the
+ * memory context of the executor: what `row` allocates lives until the statement ends. Only for statements that write nothing.
+ */
+typedef void (*LcRowFunction) (TupleTableSlot *slot, void *arg);
+extern void lc_execute_rows(LcStatement *statement, Datum *values, const char *nulls, int nkeys, LcRowFunction row, void *arg);
+
 /* Runs a text once, without arguments or with; for definitions and rare paths. */
 extern int	lc_run(const char *sql);
 extern int	lc_runf(const char *format,...) pg_attribute_printf(1, 2);

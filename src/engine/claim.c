@@ -217,11 +217,25 @@ collect(Claim *claim)
 	}
 }
 
-static int
-compare_tids(const void *a, const void *b)
+/* A candidate and where it lies in the table. */
+typedef struct Place
 {
-	return ItemPointerCompare(&((LcRun *const *) a)[0]->due.tid, &((LcRun *const *) b)[0]->due.tid);
+	ItemPointerData tid;
+	int			run;
+} Place;
+
+static inline int
+compare_places(Place *a, Place *b)
+{
+	return ItemPointerCompare(&a->tid, &b->tid);
 }
+
+#define ST_SORT sort_places
+#define ST_ELEMENT_TYPE Place
+#define ST_COMPARE(a, b) compare_places(a, b)
+#define ST_SCOPE static
+#define ST_DEFINE
+#include "lib/sort_template.h"
 
 /* Deletes the rows of the candidates from `first` on, in the order of the table; those that were not ours to take leave the batch. */
 static void
@@ -229,24 +243,28 @@ take(Claim *claim, int first)
 {
 	LcRunBatch *batch = claim->batch;
 	int			n = batch->n - first;
-	LcRun	  **order = palloc(sizeof(LcRun *) * Max(n, 1));
+	Place	   *order = palloc(sizeof(Place) * Max(n, 1));
 	CommandId	cid = GetCurrentCommandId(true);
 	int			taken = first;
 
 	for (int i = 0; i < n; i++)
-		order[i] = &batch->runs[first + i];
-	qsort(order, n, sizeof(LcRun *), compare_tids);
+	{
+		order[i].tid = batch->runs[first + i].due.tid;
+		order[i].run = first + i;
+	}
+	sort_places(order, n);
 	for (int i = 0; i < n; i++)
 	{
+		LcRun	   *run = &batch->runs[order[i].run];
 		TM_FailureData failure;
-		TM_Result	result = table_tuple_delete(claim->due, &order[i]->due.tid, cid, claim->snapshot, InvalidSnapshot, false, &failure, false);
+		TM_Result	result = table_tuple_delete(claim->due, &order[i].tid, cid, claim->snapshot, InvalidSnapshot, false, &failure, false);
 
 		if (result == TM_Ok)
 			continue;
-		order[i]->state = LC_RUN_DROPPED;
+		run->state = LC_RUN_DROPPED;
 		if (result == TM_BeingModified)
 		{
-			leave(claim, order[i]->due.due_at);
+			leave(claim, run->due.due_at);
 			claim->locked = true;
 		}
 	}

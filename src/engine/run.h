@@ -135,6 +135,9 @@ extern void lc_end_run(LcRun *run, const char *reason);
 /* Runs a rows statement for a group; its rows are in SPI_tuptable afterwards. */
 extern void lc_group_execute(LcRunBatch *batch, const LcGroup *group, LcStatement *statement);
 
+/* The same, each row given to a function (lc_execute_rows). */
+extern void lc_group_execute_rows(LcRunBatch *batch, const LcGroup *group, LcStatement *statement, LcRowFunction row, void *arg);
+
 /* The run that a row of a rows statement belongs to. */
 extern int	lc_group_run(LcRunBatch *batch, uint64 row);
 

@@ -222,7 +222,7 @@ add_message(LcRunBatch *batch, int run, LcStepPlan *step)
 
 /* The value of one reference for one row of the result. */
 static void
-get_value(SendValue *source, LcSendPlan *plan, HeapTuple tuple, TupleDesc desc, LcValue *value)
+get_value(SendValue *source, LcSendPlan *plan, TupleTableSlot *slot, LcValue *value)
 {
 	bool		isnull = true;
 	Datum		datum = (Datum) 0;
@@ -237,15 +237,15 @@ get_value(SendValue *source, LcSendPlan *plan, HeapTuple tuple, TupleDesc desc, 
 		{
 			MemoryContext old = MemoryContextSwitchTo(GetMemoryChunkContext(plan));
 
-			lc_value_init_reader(&source->reader, TupleDescAttr(desc, source->column - 1)->atttypid);
+			lc_value_init_reader(&source->reader, TupleDescAttr(slot->tts_tupleDescriptor, source->column - 1)->atttypid);
 			source->ready = true;
 			MemoryContextSwitchTo(old);
 		}
-		datum = SPI_getbinval(tuple, desc, source->column, &isnull);
+		datum = slot_getattr(slot, source->column, &isnull);
 		lc_value_read(&source->reader, datum, isnull, value);
 		return;
 	}
-	datum = SPI_getbinval(tuple, desc, source->root == ROOT_EVENT ? source->column : plan->recipient_column, &isnull);
+	datum = slot_getattr(slot, source->root == ROOT_EVENT ? source->column : plan->recipient_column, &isnull);
 	if (isnull)
 		return;
 	lc_value_from_jsonb(&DatumGetJsonbP(datum)->root, &whole);
@@ -257,7 +257,7 @@ get_value(SendValue *source, LcSendPlan *plan, HeapTuple tuple, TupleDesc desc, 
 
 /* Renders the parts into the message; false, with a reason, when one of them cannot be. In the memory context of the rows. */
 static bool
-render(LcRunBatch *batch, LcSendPlan *plan, LcMessage *message, HeapTuple tuple, TupleDesc desc, pg_tz *zone, StringInfo buffer)
+render(LcRunBatch *batch, LcSendPlan *plan, LcMessage *message, TupleTableSlot *slot, pg_tz *zone, StringInfo buffer)
 {
 	for (int part = 0; part < PARTS; part++)
 	{
@@ -270,7 +270,7 @@ render(LcRunBatch *batch, LcSendPlan *plan, LcMessage *message, HeapTuple tuple,
 			continue;
 		input.values = send->nvalues <= lengthof(few) ? few : palloc(sizeof(LcValue) * send->nvalues);
 		for (int i = 0; i < send->nvalues; i++)
-			get_value(&send->values[i], plan, tuple, desc, &input.values[i]);
+			get_value(&send->values[i], plan, slot, &input.values[i]);
 		input.now = batch->runs[message->run].at;
 		input.zone = zone;
 		buffer->len = VARHDRSZ;
@@ -305,23 +305,38 @@ is_repeated(LcRunBatch *batch, int last, text *address, uint64 hash)
 }
 
 static pg_tz *
-zone_of(LcRunBatch *batch, LcSendPlan *plan, HeapTuple tuple, TupleDesc desc)
+zone_of(LcRunBatch *batch, LcSendPlan *plan, TupleTableSlot *slot)
 {
-	char	   *name = plan->zone_column ? SPI_getvalue(tuple, desc, plan->zone_column) : NULL;
-	pg_tz	   *zone = name ? pg_tzset(name) : NULL;
+	bool		isnull = true;
+	Datum		name = plan->zone_column ? slot_getattr(slot, plan->zone_column, &isnull) : (Datum) 0;
+	pg_tz	   *zone = isnull ? NULL : pg_tzset(TextDatumGetCString(name));
 
-	if (name != NULL && zone == NULL)
+	if (!isnull && zone == NULL)
 		lc_stats_count(batch->lc->name, "unknown time zones", 1);
 	return zone;
 }
 
-/* Makes the message of one row of the result. `last` has the last message of each run. */
-static void
-send_row(LcRunBatch *batch, LcStepPlan *step, LcSendPlan *plan, int *last, HeapTuple tuple, TupleDesc desc, StringInfo buffer)
+/* A send step of a batch, row by row. */
+typedef struct Sending
 {
+	LcRunBatch *batch;
+	LcStepPlan *step;
+	int		   *last;			/* the last message of each run; -1: none */
+	StringInfoData buffer;
+	MemoryContext row_context;
+} Sending;
+
+/* Makes the message of one row of the result. */
+static void
+send_row(Sending *sending, TupleTableSlot *slot)
+{
+	LcRunBatch *batch = sending->batch;
+	LcStepPlan *step = sending->step;
+	LcSendPlan *plan = step->send;
+	int		   *last = sending->last;
 	bool		isnull;
-	int			run = lc_keymap_find(batch->map, SPI_getbinval(tuple, desc, 1, &isnull));
-	Datum		datum = SPI_getbinval(tuple, desc, plan->address_column, &isnull);
+	int			run = lc_keymap_find(batch->map, slot_getattr(slot, 1, &isnull));
+	Datum		datum = slot_getattr(slot, plan->address_column, &isnull);
 	text	   *address = isnull ? NULL : DatumGetTextPP(datum);
 	uint64		hash = 0;
 	LcMessage  *message;
@@ -344,7 +359,7 @@ send_row(LcRunBatch *batch, LcStepPlan *step, LcSendPlan *plan, int *last, HeapT
 		message->reason = "no address";
 		if (plan->recipient_column != 0)
 		{
-			(void) SPI_getbinval(tuple, desc, plan->recipient_column, &isnull);
+			(void) slot_getattr(slot, plan->recipient_column, &isnull);
 			if (isnull)
 				message->reason = "no recipients";
 		}
@@ -357,7 +372,7 @@ send_row(LcRunBatch *batch, LcStepPlan *step, LcSendPlan *plan, int *last, HeapT
 		message->status = "failed";
 		message->reason = "the template does not exist any more";
 	}
-	else if (render(batch, plan, message, tuple, desc, zone_of(batch, plan, tuple, desc), buffer))
+	else if (render(batch, plan, message, slot, zone_of(batch, plan, slot), &sending->buffer))
 		message->status = batch->runs[run].due.shadow ? "shadow" : "queued";
 }
 
@@ -389,32 +404,30 @@ note_outcomes(LcRunBatch *batch, LcStepPlan *step, LcGroup *group, int first)
 	}
 }
 
+static void
+receive_row(TupleTableSlot *slot, void *arg)
+{
+	Sending    *sending = arg;
+	MemoryContext old = MemoryContextSwitchTo(sending->row_context);
+
+	send_row(sending, slot);
+	MemoryContextSwitchTo(old);
+	MemoryContextReset(sending->row_context);
+}
+
 void
 lc_step_send(LcRunBatch *batch, LcStepPlan *step, LcGroup *group)
 {
 	int			first = batch->nmessages;
-	MemoryContext row_context = AllocSetContextCreate(CurrentMemoryContext, "lifecycle message", ALLOCSET_DEFAULT_SIZES);
-	MemoryContext old;
-	SPITupleTable *rows;
-	uint64		n;
-	StringInfoData buffer;
-	int		   *last = palloc(sizeof(int) * batch->n);
+	Sending		sending = {batch, step};
 
-	memset(last, -1, sizeof(int) * batch->n);
 	if (step->send == NULL)
 		step->send = plan_send(batch->lc, step);
-	initStringInfo(&buffer);
-	lc_group_execute(batch, group, step->send->statement);
-	rows = SPI_tuptable;
-	n = SPI_processed;
-	old = MemoryContextSwitchTo(row_context);
-	for (uint64 i = 0; i < n; i++)
-	{
-		send_row(batch, step, step->send, last, rows->vals[i], rows->tupdesc, &buffer);
-		MemoryContextReset(row_context);
-	}
-	MemoryContextSwitchTo(old);
-	MemoryContextDelete(row_context);
-	SPI_freetuptable(rows);
+	sending.last = palloc(sizeof(int) * batch->n);
+	memset(sending.last, -1, sizeof(int) * batch->n);
+	sending.row_context = AllocSetContextCreate(CurrentMemoryContext, "lifecycle message", ALLOCSET_DEFAULT_SIZES);
+	initStringInfo(&sending.buffer);
+	lc_group_execute_rows(batch, group, step->send->statement, receive_row, &sending);
+	MemoryContextDelete(sending.row_context);
 	note_outcomes(batch, step, group, first);
 }

@@ -54,12 +54,12 @@ lc_note_activity(LcRunBatch *batch, int run, LcStepPlan *step, const char *outco
 	batch->runs[run].outputs++;
 }
 
-void
-lc_group_execute(LcRunBatch *batch, const LcGroup *group, LcStatement *statement)
+/* The arguments of a rows statement: the keys of the group's subjects and the numbers of its enrollments. */
+static void
+group_arguments(LcRunBatch *batch, const LcGroup *group, Datum *values)
 {
 	Datum	   *keys = palloc(sizeof(Datum) * group->n);
 	Datum	   *ids = palloc(sizeof(Datum) * group->n);
-	Datum		values[2];
 	LcRun	   *run;
 
 	FOR_GROUP(run, batch, group)
@@ -69,11 +69,30 @@ lc_group_execute(LcRunBatch *batch, const LcGroup *group, LcStatement *statement
 	}
 	values[0] = lc_array(keys, NULL, group->n, batch->lc->key_type);
 	values[1] = lc_array(ids, NULL, group->n, INT8OID);
+	pfree(keys);
+	pfree(ids);
+}
+
+void
+lc_group_execute(LcRunBatch *batch, const LcGroup *group, LcStatement *statement)
+{
+	Datum		values[2];
+
+	group_arguments(batch, group, values);
 	lc_execute(statement, values, NULL, group->n);
 	pfree(DatumGetPointer(values[0]));
 	pfree(DatumGetPointer(values[1]));
-	pfree(keys);
-	pfree(ids);
+}
+
+void
+lc_group_execute_rows(LcRunBatch *batch, const LcGroup *group, LcStatement *statement, LcRowFunction row, void *arg)
+{
+	Datum		values[2];
+
+	group_arguments(batch, group, values);
+	lc_execute_rows(statement, values, NULL, group->n, row, arg);
+	pfree(DatumGetPointer(values[0]));
+	pfree(DatumGetPointer(values[1]));
 }
 
 int

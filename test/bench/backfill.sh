@@ -20,7 +20,7 @@ figure_7() {
 	wrong=$(sql -c "SELECT count(*) FROM customers c LEFT JOIN customer.subjects s ON s.subject_id = c.id
 		LEFT JOIN bench.last_stage l ON l.customer_id = c.id WHERE s.stage::text IS DISTINCT FROM coalesce(l.stage, 'awareness')")
 	[ "$wrong" = 0 ] || die "backfill and the window query do not agree about $wrong customers"
-	result backfill "$(ratio "${measured[backfill]}" "${measured[window]}")" "$events events through four rules: $(figure backfill ms), \
+	result backfill "$(paired backfill window)" "$events events through four rules: $(figure backfill ms), \
 $(ratio "$events" "${measured[backfill]}") thousand events/s, $(sql -c 'SELECT count(*) FROM customer.transitions') transitions; \
 a window query for the last stage alone $(figure window ms)"
 }

@@ -65,8 +65,8 @@ figure_4() {
 	server track_commit_timestamp=on
 	sql -v enrollments="$enrollments" -v chained="$chained" -f test/bench/engine.sql -f test/bench/steps_by_hand.sql >/dev/null
 	if wanted engine_steps; then
-		alternate 3 by_hand steps
-		result engine_steps "$(ratio "${measured[steps]}" "${measured[by_hand]}")" "$enrollments enrollments due in random order, each wake-up \
+		alternate 5 by_hand steps
+		result engine_steps "$(paired steps by_hand)" "$enrollments enrollments due in random order, each wake-up \
 writes an activity row and a message: SQL, wake time indexed in the enrollment, $(figure by_hand steps/s), the worker $(figure steps steps/s)"
 	fi
 	if wanted engine_chained; then
@@ -98,16 +98,20 @@ measure_with_snapshot() {
 	echo "$rate"
 }
 
-# waiting LIFECYCLE: each call is a round, which makes other rows due.
+# waiting LIFECYCLE: each call is a round, which makes other rows due. The checkpoint comes before that, and the rounds lie between checkpoints: the
+# first change of each page after one writes the whole page to WAL, once in checkpoint_timeout and not once in so few seconds.
 waiting() {
 	local n
+	sql -c CHECKPOINT
 	n=$(sql -c "SELECT bench.make_due('$1', $(cat "$tmp/round" 2>/dev/null || echo 0), $due)")
 	echo $(($(cat "$tmp/round" 2>/dev/null || echo 0) + 1)) >"$tmp/round"
-	settle "$1._due" "$1.activity" "$1.messages"
+	sql -c "VACUUM (ANALYZE) $1._due, $1.activity, $1.messages"
+	[ "${2-}" != checkpoint ] || sql -c CHECKPOINT
 	work "$1" 1 "$n"
 }
 measure_few() { waiting few; }
 measure_many() { waiting many; }
+measure_many_checkpoint() { waiting many checkpoint; }
 
 figure_5() {
 	local enrollments due waiting
@@ -116,15 +120,15 @@ figure_5() {
 		server track_commit_timestamp=on
 		sql -v enrollments="$enrollments" -v chained=0 -f test/bench/engine.sql >/dev/null
 		alternate 3 without_snapshot with_snapshot
-		result old_snapshot "$(ratio "${measured[with_snapshot]}" "${measured[without_snapshot]}")" "$enrollments wake-ups: \
+		result old_snapshot "$(paired with_snapshot without_snapshot)" "$enrollments wake-ups: \
 $(figure without_snapshot wake-ups/s), while another session holds an old snapshot $(figure with_snapshot wake-ups/s)"
 	fi
 	if wanted waiting_10m; then
 		waiting=$(scaled 10000000) due=$(scaled 200000)
 		server track_commit_timestamp=on
 		sql -v customers="$(scaled 1000000)" -v waiting="$waiting" -v few="$(scaled 100000)" -v due="$due" -f test/bench/waiting.sql >/dev/null
-		alternate 3 few many
-		result waiting_10m "$(ratio "${measured[many]}" "${measured[few]}")" "About $due due: beside $(scaled 100000) that wait \
-$(figure few wake-ups/s), beside $waiting $(figure many wake-ups/s)"
+		alternate 3 few many many_checkpoint
+		result waiting_10m "$(paired many few)" "About $due due: beside $(scaled 100000) that wait \
+$(figure few wake-ups/s), beside $waiting $(figure many wake-ups/s), right after a checkpoint $(figure many_checkpoint wake-ups/s)"
 	fi
 }

@@ -51,14 +51,14 @@ figure_1() {
 	rows=unlistened
 	set_up_ingest
 	if wanted ingest_unlistened; then
-		alternate 5 bare ours
-		result ingest_unlistened "$(ratio "${measured[ours]}" "${measured[bare]}")" "INSERT … SELECT of $(scaled 1000000) events nobody listens to: \
+		alternate 7 bare ours
+		result ingest_unlistened "$(paired ours bare)" "INSERT … SELECT of $(scaled 1000000) events nobody listens to: \
 bare $(figure bare ms), with the lifecycle $(figure ours ms)"
 	fi
 	if wanted ingest_copy; then
 		sql -c "COPY bench.unlistened TO '$tmp/server/events.copy'"
-		alternate 5 copy_bare copy_ours
-		result ingest_copy "$(ratio "${measured[copy_ours]}" "${measured[copy_bare]}")" "COPY of the same: \
+		alternate 7 copy_bare copy_ours
+		result ingest_copy "$(paired copy_ours copy_bare)" "COPY of the same: \
 bare $(figure copy_bare ms), with the lifecycle $(figure copy_ours ms)"
 	fi
 }
@@ -73,16 +73,16 @@ figure_2() {
 	local written
 	rows=hits
 	set_up_ingest
-	alternate 3 bare hand ours
+	alternate 5 bare hand ours
 	compare_writes
-	result ingest_hits "$(ratio "${measured[ours]}" "${measured[hand]}")" "INSERT … SELECT of $(scaled 1000000) events ($written): \
+	result ingest_hits "$(paired ours hand)" "INSERT … SELECT of $(scaled 1000000) events ($written): \
 by hand in PL/pgSQL $(figure hand ms), with the lifecycle $(figure ours ms), bare $(figure bare ms)"
 }
 
 # Figure 3. single SCHEMA SCRIPT: transactions per second of one-row inserts by four clients.
 single() {
 	fresh "$1"
-	PGOPTIONS="-c search_path=$1 -c synchronous_commit=$commit" pgbench -n -M prepared -c 4 -j 2 -T "$(seconds 5)" -D customers="$customers" \
+	PGOPTIONS="-c search_path=$1 -c synchronous_commit=$commit" pgbench -n -M prepared -c 4 -j 2 -T "$(seconds 4)" -D customers="$customers" \
 		-f "test/bench/$2.pgbench" postgres >"$tmp/pgbench.log" 2>&1 || {
 		tail -n 20 "$tmp/pgbench.log" >&2
 		return 1
@@ -105,12 +105,12 @@ figure_3() {
 			! wanted pgbench_${mode}_$kind || variants+=("${kind}_ours" "${kind}_hand")
 		done
 		[ ${#variants[@]} -gt 0 ] || continue
-		alternate 5 single_bare "${variants[@]}"
+		alternate 7 single_bare "${variants[@]}"
 		for kind in unlistened hits; do
 			wanted pgbench_${mode}_$kind || continue
-			result pgbench_${mode}_$kind "$(ratio "${measured[${kind}_ours]}" "${measured[single_bare]}")" "One-row inserts, 4 clients, \
+			result pgbench_${mode}_$kind "$(paired "${kind}_ours" single_bare)" "One-row inserts, 4 clients, \
 synchronous_commit $commit: bare $(figure single_bare tps), with the lifecycle $(figure "${kind}_ours" tps), \
-by hand $(figure "${kind}_hand" tps), $(ratio "${measured[${kind}_hand]}" "${measured[single_bare]}")"
+by hand $(figure "${kind}_hand" tps), $(paired "${kind}_hand" single_bare)"
 		done
 	done
 }

@@ -4,8 +4,8 @@
 # scaled N: that many rows at this SCALE, but no fewer than 1,000.
 scaled() { awk -v n="$1" -v scale="$scale" 'BEGIN { n = int(n * scale); print (n < 1000 ? 1000 : n) }'; }
 
-# seconds N: how long something is to run at this SCALE.
-seconds() { awk -v n="$1" -v scale="$scale" 'BEGIN { m = int(n * scale + 0.5); print (m < 1 ? 1 : m > n ? n : m) }'; }
+# seconds N: how long something is to run at this SCALE, 2 seconds at least.
+seconds() { awk -v n="$1" -v scale="$scale" 'BEGIN { m = int(n * scale + 0.5); print (m < 2 ? 2 : m > n ? n : m) }'; }
 
 sql() { psql -XqAt -v ON_ERROR_STOP=1 "$@"; }
 
@@ -21,28 +21,39 @@ settle() {
 
 median() { printf '%s\n' "$@" | sort -g | awk '{ v[NR] = $1 } END { print NR % 2 ? v[(NR + 1) / 2] : (v[NR / 2] + v[NR / 2 + 1]) / 2 }'; }
 
-declare -A measured=()
+declare -A measured=() series=()
 
-# alternate REPETITIONS VARIANT...: calls measure_VARIANT in turns; each prints one figure. Leaves medians in measured[VARIANT], and in
-# measured[VARIANT range] the lowest and the highest.
+# alternate REPETITIONS VARIANT...: calls measure_VARIANT in turns, every second round in the reverse order; each prints one figure. Leaves the
+# figures in series[VARIANT], medians in measured[VARIANT], and in measured[VARIANT range] the lowest and the highest.
 alternate() {
 	local repetitions=$1 variant i figure
-	local -A figures=()
+	local -a order reversed=()
 	shift
+	for variant; do
+		series[$variant]=
+		reversed=("$variant" "${reversed[@]}")
+	done
 	for ((i = 0; i < repetitions; i++)); do
-		for variant; do
+		[ $((i % 2)) = 0 ] && order=("$@") || order=("${reversed[@]}")
+		for variant in "${order[@]}"; do
 			figure=$("measure_$variant")
 			[[ $figure =~ ^[0-9.]+$ ]] || die "$variant gave no figure: $figure"
-			figures[$variant]+=" $figure"
+			series[$variant]+=" $figure"
 		done
 	done
 	for variant; do
 		# shellcheck disable=SC2086 # a list of numbers
-		measured[$variant]=$(median ${figures[$variant]})
+		measured[$variant]=$(median ${series[$variant]})
 		# shellcheck disable=SC2086
-		measured[$variant range]=$(printf '%s\n' ${figures[$variant]} | sort -g |
+		measured[$variant range]=$(printf '%s\n' ${series[$variant]} | sort -g |
 			awk 'NR == 1 { low = $1 } END { printf "%.0f to %.0f", low, $1 }')
 	done
+}
+
+# paired A B: the median of the ratios A / B of the rounds of `alternate`. A machine that is slow for a while is so for both sides of a round.
+paired() {
+	# shellcheck disable=SC2046,SC2086 # lists of numbers
+	printf '%.3f' "$(median $(paste -d' ' <(printf '%s\n' ${series[$1]}) <(printf '%s\n' ${series[$2]}) | awk '{ print $1 / $2 }'))"
 }
 
 # figure VARIANT UNIT: "3919 ms (3802 to 4011)".
