@@ -74,6 +74,31 @@ add_calendar(struct pg_tm *tm, int months, int days)
 	return true;
 }
 
+/* The zone of that name; UTC for none, and for one that does not exist. */
+static pg_tz *
+zone_named(const char *name)
+{
+	pg_tz	   *zone = name ? pg_tzset(name) : NULL;
+
+	return zone ? zone : pg_tzset("GMT");
+}
+
+TimestampTz
+lc_local_time(Timestamp local, const char *zone)
+{
+	struct pg_tm tm;
+	fsec_t		fsec;
+	int			offset;
+	TimestampTz result;
+
+	if (TIMESTAMP_NOT_FINITE(local))
+		return local;
+	if (timestamp2tm(local, NULL, &tm, &fsec, NULL, NULL) != 0)
+		return DT_NOEND;
+	offset = DetermineTimeZoneOffset(&tm, zone_named(zone));
+	return tm2timestamp(&tm, fsec, &offset, &result) == 0 && IS_VALID_TIMESTAMP(result) ? result : DT_NOEND;
+}
+
 TimestampTz
 lc_add_interval(TimestampTz at, const Interval *interval, const char *zone)
 {
@@ -83,13 +108,11 @@ lc_add_interval(TimestampTz at, const Interval *interval, const char *zone)
 		return at;
 	if (interval->month != 0 || interval->day != 0)
 	{
-		pg_tz	   *tz = zone ? pg_tzset(zone) : NULL;
+		pg_tz	   *tz = zone_named(zone);
 		struct pg_tm tm;
 		fsec_t		fsec;
 		int			offset;
 
-		if (tz == NULL)
-			tz = pg_tzset("GMT");
 		if (timestamp2tm(at, &offset, &tm, &fsec, NULL, tz) != 0 || !add_calendar(&tm, interval->month, interval->day))
 			return DT_NOEND;
 		offset = DetermineTimeZoneOffset(&tm, tz);

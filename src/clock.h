@@ -24,4 +24,7 @@ extern bool lc_parse_timestamptz(const char *text, TimestampTz *at);
  */
 extern TimestampTz lc_add_interval(TimestampTz at, const Interval *interval, const char *zone);
 
+/* When it is that local time in a zone (NULL, or one that does not exist: UTC). Not finite: as it is; out of range: DT_NOEND. */
+extern TimestampTz lc_local_time(Timestamp local, const char *zone);
+
 #endif							/* LC_CLOCK_H */

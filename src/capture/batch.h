@@ -211,6 +211,7 @@ typedef struct LcSubject
 	LcRun	   *runs;
 	bool		enrolled;		/* result of `enroll` */
 	bool		timer_fired;
+	TimestampTz timer_due;		/* when that was due, seen from now */
 	LcReplay   *replay;
 	LcPlace		place;
 	LcPlace		old_place;
@@ -360,6 +361,7 @@ extern void lc_apply(LcBatch *batch);
 /* timers.c */
 extern bool lc_timer_begin(LcBatch *batch, LcSubject *subject);
 extern bool lc_subject_zone(LcBatch *batch, LcSubject *subject, const char **zone);
+extern bool lc_subject_add(LcBatch *batch, LcSubject *subject, TimestampTz at, const Interval *interval, TimestampTz *result);
 extern bool lc_rule_due(LcBatch *batch, LcSubject *subject, LcRule *rule, TimestampTz *due);
 
 

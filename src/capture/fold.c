@@ -11,7 +11,6 @@
 #include "postgres.h"
 
 #include "batch.h"
-#include "clock.h"
 #include "errors.h"
 #include "guc.h"
 #include "lib/stringinfo.h"
@@ -65,7 +64,8 @@ time_of(LcBatch *batch, LcSubject *subject)
 		return subject->event->at;
 	if (subject->replay)
 		return subject->replay->at;
-	return subject->timer ? Min(subject->now, subject->timer->due->due_at) : subject->now;
+	/* a timer may have been armed early: see lc_timers_arm */
+	return subject->timer ? Min(subject->now, Max(subject->timer->due->due_at, subject->timer_due)) : subject->now;
 }
 
 static LcTransition *
@@ -169,9 +169,17 @@ try_exit(LcBatch *batch, LcSubject *subject, LcTrigger *trigger, TimestampTz at,
 			continue;
 		if (trigger->role == LC_ROLE_EXIT && run->ended_at != DT_NOEND)
 			continue;
-		if (trigger->role == LC_ROLE_GOAL &&
-			(run->converted_at != DT_NOEND || (trigger->within && at > lc_add_interval(run->entered_at, trigger->within, NULL))))
-			continue;
+		if (trigger->role == LC_ROLE_GOAL)
+		{
+			TimestampTz end = DT_NOEND;
+
+			if (run->converted_at != DT_NOEND)
+				continue;
+			if (trigger->within && !lc_subject_add(batch, subject, run->entered_at, trigger->within, &end))
+				decided = false;
+			if (at > end)
+				continue;
+		}
 		truth = known == TRUE_NOW ? TRUE_NOW :
 			holds(batch, subject, subject->event, run, trigger->conditions, trigger->nconditions);
 		if (truth == PENDING)
@@ -189,6 +197,28 @@ try_exit(LcBatch *batch, LcSubject *subject, LcTrigger *trigger, TimestampTz at,
 	return decided;
 }
 
+/* Is the zone known by which an interval of re-entry counts its days? */
+static bool
+can_begin_run(LcBatch *batch, LcSubject *subject, LcVersion *version)
+{
+	TimestampTz end;
+
+	return version->reentry == NULL || subject->runs == NULL || lc_subject_add(batch, subject, 0, version->reentry, &end);
+}
+
+/* May the workflow be entered again, after this run of it? */
+static bool
+may_enter_again(LcBatch *batch, LcSubject *subject, LcVersion *version, LcRun *run, TimestampTz at)
+{
+	TimestampTz end;
+
+	if (run->ended_at == DT_NOEND)
+		return false;
+	if (version->reentry == NULL)
+		return version->always;
+	return lc_subject_add(batch, subject, run->entered_at, version->reentry, &end) && at >= end;
+}
+
 /* Begins a run unless the workflow's rule of re-entry forbids it. */
 static bool
 begin_run(LcBatch *batch, LcSubject *subject, LcVersion *version, TimestampTz at)
@@ -197,11 +227,7 @@ begin_run(LcBatch *batch, LcSubject *subject, LcVersion *version, TimestampTz at
 
 	for (run = subject->runs; run; run = run->next)
 	{
-		if (strcmp(run->workflow, version->workflow) != 0)
-			continue;
-		if (run->ended_at == DT_NOEND ||
-			(version->reentry && at < lc_add_interval(run->entered_at, version->reentry, NULL)) ||
-			(!version->reentry && !version->always))
+		if (strcmp(run->workflow, version->workflow) == 0 && !may_enter_again(batch, subject, version, run, at))
 		{
 			batch->suppressed++;
 			return false;
@@ -234,7 +260,7 @@ try_entry(LcBatch *batch, LcSubject *subject, LcTrigger *trigger, TimestampTz at
 		return false;
 	if (truth == FALSE_NOW)
 		return true;
-	if (!has_runs(subject))
+	if (!has_runs(subject) || !can_begin_run(batch, subject, trigger->version))
 		return false;
 	if (act)
 		(void) begin_run(batch, subject, trigger->version, at);
@@ -379,7 +405,7 @@ fold_enroll(LcBatch *batch, LcSubject *subject)
 {
 	if (subject->enroll)
 	{
-		if (!has_runs(subject))
+		if (!has_runs(subject) || !can_begin_run(batch, subject, subject->enroll))
 			return false;
 		subject->enrolled = begin_run(batch, subject, subject->enroll, batch->now);
 		if (subject->enrolled && subject->has_context)
@@ -632,6 +658,13 @@ fold_next(LcBatch *batch, LcSubject *subject)
 	return true;
 }
 
+/* May the rule's date be another one now? */
+static bool
+date_changed(LcLifecycle *lc, LcRule *rule, LcSubject *subject)
+{
+	return reads_changed(rule->date, subject) || (rule->date->local_time && lc->timezone && reads_changed(lc->timezone, subject));
+}
+
 /* The timers of the stage that the subject is left in. */
 static bool
 fold_arm(LcBatch *batch, LcSubject *subject)
@@ -652,7 +685,7 @@ fold_arm(LcBatch *batch, LcSubject *subject)
 			if ((rule->trigger != LC_RULE_AFTER && rule->trigger != LC_RULE_WITHOUT_EVENT && rule->trigger != LC_RULE_DATE) ||
 				!lc_rule_from(rule, subject->stage))
 				continue;
-			if (!subject->moved && !subject->inserted && !(rule->trigger == LC_RULE_DATE && reads_changed(rule->date, subject)))
+			if (!subject->moved && !subject->inserted && !(rule->trigger == LC_RULE_DATE && date_changed(lc, rule, subject)))
 				continue;
 			if (!lc_rule_due(batch, subject, rule, &due))
 				decided = false;

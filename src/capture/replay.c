@@ -80,7 +80,6 @@ lc_replay_timer(LcBatch *batch, LcSubject *subject, LcRule **first)
 	LcLifecycle *lc = batch->lc;
 	LcReplay   *replay = subject->replay;
 	TimestampTz until = subject->pos < subject->nevents ? subject->events[subject->pos]->at - 1 : batch->now;
-	const char *zone;
 
 	*first = NULL;
 	if (!batch->capture->timer_rules)
@@ -130,11 +129,11 @@ lc_replay_timer(LcBatch *batch, LcSubject *subject, LcRule **first)
 				return false;
 			if (!lc_answer_true(answer))
 			{
-				if (rule->after && !lc_subject_zone(batch, subject, &zone))
+				TimestampTz again = DT_NOEND;
+
+				if (rule->after && !lc_subject_add(batch, subject, earliest, rule->after, &again))
 					return false;
-				replay->not_before[rule - lc->rules] = rule->after ? lc_add_interval(earliest, rule->after, zone) : DT_NOEND;
-				if (replay->not_before[rule - lc->rules] <= earliest)
-					replay->not_before[rule - lc->rules] = DT_NOEND;
+				replay->not_before[rule - lc->rules] = again > earliest ? again : DT_NOEND;
 				continue;
 			}
 		}

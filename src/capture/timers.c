@@ -42,6 +42,18 @@ lc_subject_zone(LcBatch *batch, LcSubject *subject, const char **zone)
 	return true;
 }
 
+/* Adds an interval, whose days and months are those of the subject's zone. False: that is not known yet. */
+bool
+lc_subject_add(LcBatch *batch, LcSubject *subject, TimestampTz at, const Interval *interval, TimestampTz *result)
+{
+	const char *zone = NULL;
+
+	if ((interval->month != 0 || interval->day != 0) && !lc_subject_zone(batch, subject, &zone))
+		return false;
+	*result = lc_add_interval(at, interval, zone);
+	return true;
+}
+
 /*
  * When the rule's timer is due, seen from the stage that the subject is in now; DT_NOEND: never. False: the answer is not known yet.
  */
@@ -58,14 +70,15 @@ lc_rule_due(LcBatch *batch, LcSubject *subject, LcRule *rule, TimestampTz *due)
 			return false;
 		*due = answer->isnull || TIMESTAMP_NOT_FINITE(DatumGetTimestampTz(answer->value)) ? DT_NOEND :
 			DatumGetTimestampTz(answer->value);
+		if (*due == DT_NOEND || !rule->date->local_time)
+			return true;
+		if (!lc_subject_zone(batch, subject, &zone))
+			return false;
+		*due = lc_local_time(*due, zone);
 		return true;
 	}
-	if ((rule->after->month != 0 || rule->after->day != 0) && !lc_subject_zone(batch, subject, &zone))
-		return false;
-	*due = lc_add_interval(subject->replay && rule->trigger == LC_RULE_WITHOUT_EVENT ?
-						   Max(subject->since, subject->replay->last_events[rule - batch->lc->rules]) : subject->since,
-						   rule->after, zone);
-	return true;
+	return lc_subject_add(batch, subject, subject->replay && rule->trigger == LC_RULE_WITHOUT_EVENT ?
+						  Max(subject->since, subject->replay->last_events[rule - batch->lc->rules]) : subject->since, rule->after, due);
 }
 
 /* Can events of this source have that name? */
@@ -126,7 +139,7 @@ lc_timer_begin(LcBatch *batch, LcSubject *subject)
 	LcRule	   *rule = lc_rule_by_id(batch->lc, timer->due->program);
 	LcAnswer   *answer = NULL;
 	TimestampTz due;
-	const char *zone = NULL;
+	TimestampTz again = DT_NOEND;
 
 	timer->result = LC_TIMER_DONE;
 	if (rule == NULL || !lc_rule_from(rule, subject->stage) || (rule->trigger != LC_RULE_DATE && rule->after == NULL) ||
@@ -137,19 +150,15 @@ lc_timer_begin(LcBatch *batch, LcSubject *subject)
 	if (rule->nconditions > 0)
 	{
 		answer = lc_ask(batch, subject, NULL, NULL, false, rule->conditions[0]);
-		if (!answer->known || (rule->after && !lc_subject_zone(batch, subject, &zone)))
+		if (!answer->known || (rule->after && !lc_subject_add(batch, subject, timer->now, rule->after, &again)))
 			return false;
 	}
 	if (rule->trigger == LC_RULE_WITHOUT_EVENT && due <= timer->now)
 	{
 		TimestampTz last = last_event(batch, subject, rule);
 
-		if (last > subject->since)
-		{
-			if (!lc_subject_zone(batch, subject, &zone))
-				return false;
-			due = lc_add_interval(last, rule->after, zone);
-		}
+		if (last > subject->since && !lc_subject_add(batch, subject, last, rule->after, &due))
+			return false;
 	}
 	if (due == DT_NOEND)
 		return true;
@@ -164,17 +173,19 @@ lc_timer_begin(LcBatch *batch, LcSubject *subject)
 		if (rule->trigger != LC_RULE_DATE)
 		{
 			timer->result = LC_TIMER_AGAIN;
-			timer->again_at = lc_add_interval(timer->now, rule->after, zone);
+			timer->again_at = again;
 		}
 		return true;
 	}
 	subject->timer_fired = true;
+	subject->timer_due = due;
 	return true;
 }
 
 /*
- * Arms the timer of a rule that is new or has changed for the subjects that are in one of its stages already. In their own zone it may be due later: it
- * is armed a day early there, and puts itself off when it fires. Connected to SPI.
+ * Arms the timer of a rule that is new or has changed for the subjects that are in one of its stages already. In their own zone it may be due at another
+ * time: it is armed early, and puts itself off when it fires. A local time is less than a day away from UTC; in a month three more, since one from the last
+ * of February is that much shorter than one from the first of March. Connected to SPI.
  */
 void
 lc_timers_arm(const char *lifecycle, const char *name)
@@ -202,13 +213,14 @@ lc_timers_arm(const char *lifecycle, const char *name)
 			stages[nstages++] = ObjectIdGetDatum(lc->stages[i].label);
 	if (rule->trigger == LC_RULE_DATE)
 	{
-		due = psprintf("(%s)", rule->date->sql);
+		due = psprintf("(%s)%s", rule->date->sql, lc->timezone && rule->date->local_time ? " - interval '1 day'" : "");
 		rows = psprintf("JOIN %1$s r ON r.%2$s = s.subject_id CROSS JOIN LATERAL (SELECT r AS %3$s, s AS subject, NULL::%4$s AS enrollment) AS %5$s",
 						lc->on_table_sql, quote_identifier(lc->key_column), lc->quoted_name, lc->table_sql[LC_ENROLLMENTS],
 						rule->date->alias);
 	}
 	else
-		due = psprintf("s.since + $2%s", lc->timezone ? " - interval '1 day'" : "");
+		due = psprintf("s.since + $2%s", lc->timezone == NULL || rule->after == NULL ? "" : rule->after->month != 0 ? " - interval '4 days'" :
+					   rule->after->day != 0 ? " - interval '1 day'" : "");
 	if (nstages > 0 && (rule->trigger == LC_RULE_DATE || rule->trigger == LC_RULE_AFTER || rule->trigger == LC_RULE_WITHOUT_EVENT))
 	{
 		args[0] = lc_array(stages, NULL, nstages, lc->stage_type);

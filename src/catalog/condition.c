@@ -563,6 +563,8 @@ load_function(LcLifecycle *lc, Oid function, const char *name)
 	int			n;
 	StringInfoData sql;
 	List	   *parameters = NIL;
+	Query	   *query;
+	Oid			type = InvalidOid;
 
 	if (!HeapTupleIsValid(tuple))
 		elog(ERROR, "cache lookup failed for function %u", function);
@@ -585,11 +587,17 @@ load_function(LcLifecycle *lc, Oid function, const char *name)
 	for (int i = 0; i < n; i++)
 		parameters = lappend(parameters, names[i]);
 	condition->reads_clock = form->prorettype == VOIDOID;
-	(void) walk_for_reads((Node *) function_query(tuple), &reads);
+	query = function_query(tuple);
+	(void) walk_for_reads((Node *) query, &reads);
+	if (form->prorettype != VOIDOID && !form->proretset)
+		type = exprType((Node *) linitial_node(TargetEntry, query->targetList)->expr);
+	condition->local_time = form->prorettype == TIMESTAMPTZOID && (getBaseType(type) == DATEOID || getBaseType(type) == TIMESTAMPOID);
 
 	initStringInfo(&sql);
-	if (condition->has_subquery && !form->proretset && form->prorettype != VOIDOID)
+	if (condition->has_subquery && type != InvalidOid && type == form->prorettype)
 		appendStringInfoString(&sql, function_expression(function));
+	else if (condition->has_subquery && type != InvalidOid)
+		appendStringInfo(&sql, "(%s)::%s", function_expression(function), format_type_be_qualified(form->prorettype));
 	else
 		append_call(&sql, function, condition->alias, parameters);
 	condition->sql = sql.data;

@@ -41,6 +41,7 @@ typedef struct LcCondition
 	bool		reads_enrollment;
 	bool		has_subquery;	/* may read other tables */
 	bool		reads_clock;	/* calls functions that are not PostgreSQL's own, such as lifecycle.now(), or is a statement */
+	bool		local_time;		/* of those that give timestamptz: it is a date or timestamp, taken as UTC, and means the subject's zone */
 	bool		whole_row;		/* row_columns would be all of them */
 	bool		whole_event;
 	Bitmapset  *row_columns;

@@ -629,6 +629,8 @@ build_watched(LcLifecycle *lc)
 			for (int c = 0; c < rule->nconditions; c++)
 				watch(lc, rule->conditions[c]);
 		watch(lc, rule->date);
+		if (rule->date && rule->date->local_time)
+			watch(lc, lc->timezone);
 	}
 	for (int i = 0; i < lc->ntriggers; i++)
 		if (lc->triggers[i].kind == LC_ON_CHANGE)

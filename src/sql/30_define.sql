@@ -48,7 +48,7 @@ CREATE FUNCTION lifecycle.define_lifecycle(
     LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'lifecycle_define_lifecycle';
 COMMENT ON FUNCTION lifecycle.define_lifecycle(text, regclass, text[], text, text, text, jsonb, text, text, boolean, boolean) IS
 'Defines a lifecycle: an ordered set of stages for the rows of a table, its subjects. Makes a schema with its state tables and views, owned by the table''s owner.
-on_table: an ordinary or partitioned table that the caller owns. stages: default awareness, consideration, conversion, retention, advocacy, inactive, lost. key_column: default the primary key; smallint, integer, bigint, uuid or text, NOT NULL and unique. schema: default the name. initial_stage: default the first. phases: {"stage": "phase"}. timezone: SQL expression over the subject''s row, default UTC. recipients: query over it with a column address. strict: manual moves outside the rules are errors. simulated: obeys lifecycle.clock.
+on_table: an ordinary or partitioned table that the caller owns. stages: default awareness, consideration, conversion, retention, advocacy, inactive, lost. key_column: default the primary key; smallint, integer, bigint, uuid or text, NOT NULL and unique. schema: default the name. initial_stage: default the first. phases: {"stage": "phase"}. timezone: SQL expression over the subject''s row that names its time zone, default UTC: delays, timers, goal windows and intervals of re-entry of days and months keep the local time of day there; a zone that does not exist counts as UTC, and is counted. recipients: query over it with a column address. strict: manual moves outside the rules are errors. simulated: obeys lifecycle.clock.
 Returns created, unchanged or replaced. Takes SHARE ROW EXCLUSIVE locks on the table and on lifecycle.lifecycles, bounded by lock_timeout.
 Errors: reserved or too long names, a table without a usable key, stages that are missing from an existing lifecycle, expressions that do not bind.';
 
@@ -142,7 +142,7 @@ CREATE FUNCTION lifecycle.define_transition(
     LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'lifecycle_define_transition';
 COMMENT ON FUNCTION lifecycle.define_transition(text, text, text, text, text, interval, text, text, text, integer, text) IS
 'Defines a rule that moves subjects from one stage, several (''{a,b}''), every one (''any'') or none (NULL: new subjects) to another.
-Triggers: on_event; after so long in the stage; without_event for so long; on_date, an expression over the subject''s row; else the condition becoming true. condition: SQL over the subject''s row (by the lifecycle''s name), subject, event. source: the event source that is meant. priority: the lowest number wins, ties by name. name: default from, to and trigger.
+Triggers: on_event; after so long in the stage; without_event for so long; on_date, an expression over the subject''s row (a date or a timestamp without time zone is taken in the subject''s zone); else the condition becoming true. condition: SQL over the subject''s row (by the lifecycle''s name), subject, event. source: the event source that is meant. priority: the lowest number wins, ties by name. name: default from, to and trigger.
 Returns created, unchanged or replaced. Errors: unknown stages, events or sources, triggers that exclude each other, conditions that do not bind.';
 
 CREATE FUNCTION lifecycle.define_transition(

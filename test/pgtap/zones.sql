@@ -1,7 +1,7 @@
--- Local time: delays and timers of days and months keep the local time of day of the subject, those of hours do not; both DST weekends of 2026,
+-- Local time: delays, timers, goal windows and re-entry of days and months keep the local time of day of the subject, those of hours do not; dates are local; both DST weekends of 2026,
 -- the ends of months, zones that do not exist; and a comparison with PostgreSQL's own arithmetic around the changes of many zones.
 \ir shop.psql
-SELECT plan(25);
+SELECT plan(53);
 
 -- one run for each duration; its delay is the first step
 CREATE TABLE durations (i int PRIMARY KEY, calendar interval, clock interval);
@@ -93,6 +93,142 @@ SELECT is_empty($$ SELECT c.zone, c.start, e.calendar, e.clock, e.until, (c.star
                      FROM cases c JOIN ends e ON e.subject_id = c.id
                     WHERE e.until <> CASE WHEN e.calendar = '0' THEN c.start ELSE (c.start AT TIME ZONE c.zone + e.calendar) AT TIME ZONE c.zone END + e.clock $$,
     'all end when PostgreSQL says');
+-- on_date: dates and times without a zone are those of the subject's zone
+SELECT forget();
+ALTER TABLE customers ADD COLUMN day date, ADD COLUMN moment timestamp, ADD COLUMN region int;
+CREATE TABLE regions (id int PRIMARY KEY, zone varchar(40), day date);
+CREATE DOMAIN day_of_year AS date;
+CREATE FUNCTION due(customer bigint) RETURNS text LANGUAGE plpgsql AS $$ BEGIN RETURN (
+    SELECT string_agg(to_char(due_at, 'MM-DD HH24:MI'), ', ' ORDER BY due_at) FROM customer._due WHERE subject_id = customer AND kind = 'r'); END $$;
+CREATE FUNCTION at(customer bigint) RETURNS text LANGUAGE plpgsql AS $$ BEGIN RETURN (
+    SELECT to_char(t.at, 'MM-DD HH24:MI') FROM customer.transitions t WHERE subject_id = customer AND seq = 2); END $$;
+SET lifecycle.clock = '2026-01-01 00:00+00';
+SELECT define_transition('customer', 'awareness', 'lost', on_date => 'customer.day', name => 'day');
+SELECT define_transition('customer', 'awareness', 'inactive', on_date => 'customer.moment', name => 'moment');
+INSERT INTO customers (id, timezone, day) VALUES (300001, 'Europe/Berlin', '2026-03-29'), (300002, 'Europe/Berlin', '2026-03-30'), (300003, 'Europe/Berlin', '2026-10-25'),
+    (300004, 'Europe/Berlin', '2026-10-26'), (300005, 'America/New_York', '2026-03-08'), (300006, 'America/New_York', '2026-03-09'), (300007, 'America/New_York', '2026-11-01'),
+    (300008, 'America/New_York', '2026-11-02'), (300009, 'Mars/Olympus', '2026-03-29'), (300010, 'Pacific/Kiritimati', '2026-03-29'), (300011, 'UTC', 'infinity');
+SELECT is(due(300001) || '; ' || due(300002), '03-28 23:00; 03-29 22:00', 'Berlin, spring: midnight there, on the day of the change and after it');
+SELECT is(due(300003) || '; ' || due(300004), '10-24 22:00; 10-25 23:00', 'Berlin, autumn');
+SELECT is(due(300005) || '; ' || due(300006), '03-08 05:00; 03-09 04:00', 'New York, spring');
+SELECT is(due(300007) || '; ' || due(300008), '11-01 04:00; 11-02 05:00', 'New York, autumn');
+SELECT is(due(300009) || '; ' || due(300010), '03-29 00:00; 03-28 10:00', 'a zone that does not exist is UTC; the first place of the day');
+SELECT is(due(300011), NULL, 'never');
+INSERT INTO customers (id, timezone, moment) VALUES (300021, 'Europe/Berlin', '2026-03-29 02:30'), (300022, 'Europe/Berlin', '2026-10-25 02:30'),
+    (300023, 'America/New_York', '2026-03-08 02:30'), (300024, 'America/New_York', '2026-11-01 01:30');
+SELECT is(due(300021) || '; ' || due(300022), '03-29 01:30; 10-25 01:30', 'a local time that does not exist is an hour later, of one that there is twice it is the second');
+SELECT is(due(300023) || '; ' || due(300024), '03-08 07:30; 11-01 06:30', 'in New York as well');
+-- they fire at that time, and follow the zone
+UPDATE customers SET timezone = 'America/New_York' WHERE id = 300002;
+UPDATE customers SET timezone = 'Asia/Tokyo' WHERE id = 300004;
+SELECT is(due(300002) || '; ' || due(300004), '03-29 22:00; 10-25 15:00', 'who moves to the west is looked at too early, who moves to the east at once');
+SELECT advance_clock(until => '2026-12-01 00:00+00');
+SELECT is(at(300001) || '; ' || at(300003) || '; ' || at(300005) || '; ' || at(300021), '03-28 23:00; 10-24 22:00; 03-08 05:00; 03-29 01:30', 'each fires at its time');
+SELECT is(at(300002) || '; ' || at(300004), '03-30 04:00; 10-25 15:00', 'where the subject is then');
+SELECT verified();
+-- a rule that comes later than its subjects; the time of a transition is that of the date, however late it is
+SELECT forget();
+SET lifecycle.clock = '2027-03-20 00:00+00';
+INSERT INTO customers (id, timezone, day) VALUES (300031, 'America/New_York', '2027-03-28'), (300032, 'Asia/Tokyo', '2027-03-28'), (300033, 'Asia/Tokyo', '2027-03-02');
+SELECT define_transition('customer', 'awareness', 'lost', on_date => $$ customer.day - 1 $$, name => 'day');
+SELECT run_due();
+SELECT is(at(300033), '03-20 00:00', 'what is over fires at once');
+SELECT advance_clock(until => '2027-04-01 00:00+00');
+SELECT is(at(300031) || '; ' || at(300032), '03-27 04:00; 03-26 15:00', 'a new rule of subjects that are there');
+SELECT forget();
+SET lifecycle.clock = '2027-04-20 00:00+00';
+INSERT INTO customers (id, timezone, day) VALUES (300041, 'America/New_York', '2027-04-25');
+SELECT define_transition('customer', 'awareness', 'lost', on_date => 'customer.day', name => 'day');
+SET lifecycle.clock = '2027-04-29 00:00+00';
+SELECT run_due();
+SELECT is(at(300041), '04-25 04:00', 'a timer that was armed early and fires late has its own time');
+-- dates from other tables; a zone from another table
+SELECT forget();
+INSERT INTO regions VALUES (1, 'America/New_York', '2027-06-01');
+SELECT define_transition('customer', 'awareness', 'lost', on_date => $$ (SELECT r.day::day_of_year FROM regions r WHERE r.id = customer.region) $$, name => 'day');
+SELECT define_lifecycle('customer', 'customers', stages => '{awareness,consideration,conversion,retention,advocacy,inactive,lost}',
+    timezone => $$ (SELECT r.zone FROM regions r WHERE r.id = customer.region) $$, simulated => true);
+INSERT INTO customers (id, region) VALUES (300051, 1), (300052, 2);
+SELECT is(due(300051), '06-01 04:00', 'a date and a zone from another table');
+SELECT define_shop();
+-- with a zone of its own a time is what it is
+SELECT forget();
+SELECT define_transition('customer', 'awareness', 'lost', on_date => $$ customer.moment AT TIME ZONE 'UTC' $$, name => 'moment');
+INSERT INTO customers (id, timezone, moment) VALUES (300061, 'America/New_York', '2028-01-01 12:00');
+SELECT is(due(300061), '01-01 12:00', 'a time with a zone stays');
+-- in real time a timer that was armed early and fires late has the time at which it was due
+CREATE TABLE people (id int PRIMARY KEY, zone text);
+CREATE TABLE visits (person int, name text, at timestamptz);
+INSERT INTO people VALUES (1, 'Asia/Tokyo');
+SELECT define_lifecycle('real', 'people', stages => '{a,b}', timezone => 'real.zone');
+SELECT define_event_source('real', 'visits', subject_column => 'person', name_column => 'name', time_column => 'at');
+SELECT define_transition('real', 'b', 'a', on_event => 'visit');
+INSERT INTO visits VALUES (1, 'visit', '2026-01-01');
+SELECT define_transition('real', 'a', 'b', after => '1 month', name => 'month');
+SELECT run_due();
+SELECT is((SELECT string_agg(to_stage || ' ' || t.at::date, ', ' ORDER BY seq) FROM real.transitions t), 'a 2026-01-01, b 2026-02-01', 'in real time too');
+SELECT verified('real');
+-- in a backfill
+SELECT forget();
+SET lifecycle.capture = off;
+INSERT INTO customers (id, timezone, day) VALUES (300071, 'Asia/Tokyo', '2026-06-02');
+INSERT INTO events (customer_id, name, occurred_at) VALUES (300071, 'login', '2026-06-01 12:00'), (300071, 'login', '2026-06-01 16:00');
+SET lifecycle.capture = on;
+SELECT define_transition('customer', 'awareness', 'lost', on_date => 'customer.day', name => 'day');
+SELECT define_transition('customer', 'lost', 'retention', on_event => 'login', name => 'back');
+CREATE FUNCTION replay() RETURNS void LANGUAGE plpgsql AS $$ BEGIN CALL backfill('customer'); END $$;
+SELECT replay();
+SELECT is((SELECT string_agg(to_stage || ' ' || to_char(t.at, 'MM-DD HH24:MI'), ', ' ORDER BY seq) FROM customer.transitions t WHERE subject_id = 300071),
+    'awareness 06-01 12:00, lost 06-01 15:00, retention 06-01 16:00', 'in a backfill too');
+
+-- goal windows and intervals of re-entry
+SELECT forget();
+SELECT define_workflow('customer', 'w', state => 'live', entry => on_event('in'), goal => goal(on_event('win'), within => '1 day'), reentry => '1 month', steps => delay('1 hour'));
+-- entered at 12:00 of the day before the change: the window ends at 12:00 of the day of the change
+CREATE TABLE windows AS SELECT row_number() OVER () + 400000 AS id, * FROM (VALUES
+    ('Europe/Berlin', '2026-03-28 11:00+00'::timestamptz, '2026-03-29 10:00+00'::timestamptz), ('Europe/Berlin', '2026-10-24 10:00+00', '2026-10-25 11:00+00'),
+    ('America/New_York', '2026-03-07 17:00+00', '2026-03-08 16:00+00'), ('America/New_York', '2026-10-31 16:00+00', '2026-11-01 17:00+00'),
+    ('UTC', '2026-03-28 11:00+00', '2026-03-29 11:00+00'), ('Mars/Olympus', '2026-03-28 11:00+00', '2026-03-29 11:00+00')) AS w (zone, entered, ends);
+SET lifecycle.clock = '2026-01-01 00:00+00';
+SELECT customer(id, zone), customer(id + 100, zone) FROM windows;
+CREATE FUNCTION play() RETURNS void LANGUAGE plpgsql AS $$
+DECLARE w windows;
+BEGIN
+    FOR w IN SELECT * FROM windows ORDER BY entered LOOP
+        PERFORM event(w.id, 'in', w.entered), event(w.id, 'win', w.ends);
+        PERFORM event(w.id + 100, 'in', w.entered), event(w.id + 100, 'win', w.ends + interval '1 microsecond');
+    END LOOP;
+END $$;
+SELECT play();
+SELECT results_eq($$ SELECT w.id, e.converted_at FROM windows w LEFT JOIN customer.enrollments e ON e.subject_id = w.id ORDER BY w.id $$,
+    $$ SELECT id, ends FROM windows ORDER BY id $$, 'the window of a goal ends at the same local time');
+SELECT is_empty($$ SELECT FROM windows w JOIN customer.enrollments e ON e.subject_id = w.id + 100 WHERE converted_at IS NOT NULL $$, 'and not a microsecond later');
+-- entered on 31 January at 20:00 in New York, when it is February in UTC: a month on it is 28 February
+SET lifecycle.clock = '2026-01-01 00:00+00';
+SELECT customer(400201, 'America/New_York'), customer(400202, 'UTC'), customer(400203, 'Europe/Berlin');
+SELECT event(id, 'in', '2026-02-01 01:00+00') FROM unnest('{400201,400202}'::int[]) AS id;
+SELECT event(400203, 'in', '2026-03-10 11:00+00');
+SET lifecycle.clock = '2026-02-02 00:00+00';
+SELECT run_due();
+SELECT event(id, 'in', '2026-03-01 00:59:59+00') FROM unnest('{400201,400202}'::int[]) AS id;
+SELECT is(runs(400201) || '; ' || runs(400202), 'w: completed; w: completed', 're-entry: not a second too early');
+SELECT event(id, 'in', '2026-03-01 01:00+00') FROM unnest('{400201,400202}'::int[]) AS id;
+SELECT is(runs(400201) || '; ' || runs(400202), 'w: completed, w: …; w: completed, w: …', 'a month later');
+SET lifecycle.clock = '2026-03-11 00:00+00';
+SELECT run_due();
+SELECT event(400203, 'in', '2026-04-10 09:59:59+00');
+SELECT is(runs(400203), 'w: completed', 'over the change the same local time: not yet');
+SELECT event(400203, 'in', '2026-04-10 10:00+00');
+SELECT is(runs(400203), 'w: completed, w: …', 'now');
+SELECT enroll('customer', 'w', 400202) IS NULL AS too_early \gset
+SELECT ok(:'too_early', 'by hand as well');
+-- months in a timer of a rule that comes later: from the first of March it is a longer one than from the last of February
+SELECT forget();
+SET lifecycle.clock = '2027-03-01 02:00+00';
+SELECT customer(400301, 'America/New_York');
+SELECT define_transition('customer', 'awareness', 'lost', after => '1 month', name => 'month');
+SELECT advance_clock(until => '2027-04-10 00:00+00');
+SELECT is(at(400301), '03-29 01:00', 'a month from the last of February');
 SELECT verified();
 SELECT * FROM finish();
 ROLLBACK;
