@@ -6,6 +6,11 @@
  * before an ALTER TABLE that may do that the bodies are taken out (the functions stay, with their OIDs, owners and rights), and afterwards they are bound
  * again, from the text that PostgreSQL prints of them; a condition that does not fit the table any more refuses the ALTER TABLE.
  *
+ * The same goes for a table that only a subquery of a condition reads. No more is taken out than PostgreSQL would refuse: text that is bound again can
+ * mean something else by a new column (JOIN … USING of a renamed one).
+ *
+ * Locking: lc_lock_definitions when there is something to take out, so that two of them, or one and a definition, do not replace one function at once.
+ *
  * What is taken out is remembered until the end of the statement. One that fails rolls the functions back; what is remembered of it is forgotten when
  * another begins.
  */
@@ -13,10 +18,12 @@
 
 #include "access/xact.h"
 #include "catalog/checks.h"
+#include "catalog/condition.h"
 #include "catalog/namespace.h"
 #include "catalog/owner.h"
 #include "catalog/pg_class.h"
 #include "catalog/pg_inherits.h"
+#include "catalog/pg_type.h"
 #include "catalog/sql.h"
 #include "commands/event_trigger.h"
 #include "compat.h"
@@ -35,7 +42,8 @@ typedef struct TakenOut
 	const void *statement;		/* the ALTER TABLE */
 	TransactionId transaction;
 	Oid			owner;
-	char	   *function;
+	Oid			function;
+	char	   *name;
 	char	   *definition;
 } TakenOut;
 
@@ -89,24 +97,55 @@ altered_statement(FunctionCallInfo fcinfo, const char *function)
 	return IsA(statement, AlterTableStmt) && statement->objtype == OBJECT_TABLE && concerns_rows(statement) ? statement : NULL;
 }
 
-/* Reads the bound functions of lifecycles over rows of the tables, each with the statement that takes its body out. */
-static void
-find_functions(List *tables)
+/* The names of the columns whose type the statement changes. */
+static Datum
+retyped_columns(AlterTableStmt *statement)
 {
-	Datum	   *types = palloc(list_length(tables) * sizeof(Datum));
+	Datum	   *names = palloc(list_length(statement->cmds) * sizeof(Datum));
 	ListCell   *cell;
-	Oid			argument = OIDARRAYOID;
-	Datum		value;
+	int			n = 0;
+
+	foreach(cell, statement->cmds)
+	{
+		AlterTableCmd *command = lfirst(cell);
+
+		if (command->name != NULL && (command->subtype == AT_AlterColumnType || lc_sets_expression(command->subtype)))
+			names[n++] = CStringGetTextDatum(command->name);
+	}
+	return lc_array(names, NULL, n, TEXTOID);
+}
+
+/*
+ * Reads the bound functions of lifecycles that PostgreSQL would refuse the statement for, those that use row types of the tables or a column whose
+ * type changes, each with the statement that takes its body out.
+ */
+static void
+find_functions(AlterTableStmt *statement, List *tables)
+{
+	int			n = list_length(tables);
+	Datum	   *oids = palloc(n * sizeof(Datum));
+	Datum	   *row_types = palloc(n * sizeof(Datum));
+	Oid			types[3] = {OIDARRAYOID, OIDARRAYOID, TEXTARRAYOID};
+	Datum		values[3];
+	ListCell   *cell;
 
 	foreach(cell, tables)
-		types[foreach_current_index(cell)] = ObjectIdGetDatum(get_rel_type_id(lfirst_oid(cell)));
-	value = lc_array(types, NULL, list_length(tables), OIDOID);
-	lc_run_args("SELECT p.proowner, p.oid::regprocedure::text, pg_get_functiondef(p.oid), "
+	{
+		oids[foreach_current_index(cell)] = ObjectIdGetDatum(lfirst_oid(cell));
+		row_types[foreach_current_index(cell)] = ObjectIdGetDatum(get_rel_type_id(lfirst_oid(cell)));
+	}
+	values[0] = lc_array(row_types, NULL, n, OIDOID);
+	values[1] = lc_array(oids, NULL, n, OIDOID);
+	values[2] = retyped_columns(statement);
+	lc_run_args("SELECT p.proowner, p.oid, p.oid::regprocedure::text, pg_get_functiondef(p.oid), "
 				"format('CREATE OR REPLACE FUNCTION %I.%I(%s) RETURNS %s LANGUAGE sql %s AS %L', n.nspname, p.proname, "
 				"pg_get_function_arguments(p.oid), pg_get_function_result(p.oid), CASE p.provolatile WHEN 'v' THEN 'VOLATILE' ELSE 'STABLE' END, "
 				"CASE WHEN p.prorettype <> 'void'::regtype THEN format('SELECT NULL::%s', p.prorettype::regtype) ELSE '' END) "
 				"FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace JOIN lifecycle.lifecycles l ON l.schema = n.nspname "
-				"WHERE p.prosqlbody IS NOT NULL AND p.proargtypes::oid[] && $1 ORDER BY p.oid", 1, &argument, &value, NULL);
+				"WHERE p.prosqlbody IS NOT NULL AND EXISTS (SELECT FROM pg_depend d WHERE d.classid = 'pg_proc'::regclass AND d.objid = p.oid "
+				"AND (d.refclassid = 'pg_type'::regclass AND d.refobjid = ANY ($1) OR d.refclassid = 'pg_class'::regclass AND d.refobjid = ANY ($2) "
+				"AND d.refobjsubid IN (SELECT a.attnum FROM pg_attribute a WHERE a.attrelid = d.refobjid AND a.attname = ANY ($3)))) "
+				"ORDER BY p.oid", 3, types, values, NULL);
 }
 
 static void
@@ -136,7 +175,12 @@ lifecycle__table_altering(PG_FUNCTION_ARGS)
 		taken_context = AllocSetContextCreate(TopMemoryContext, "lifecycle altered tables", ALLOCSET_SMALL_SIZES);
 	SPI_connect();
 	lc_identity_extension(&saved);
-	find_functions(find_all_inheritors(table, NoLock, NULL));
+	find_functions(statement, find_all_inheritors(table, NoLock, NULL));
+	if (SPI_processed > 0)
+	{
+		lc_lock_definitions();
+		find_functions(statement, find_all_inheritors(table, NoLock, NULL));
+	}
 	rows = SPI_tuptable;
 	n = SPI_processed;
 	for (uint64 i = 0; i < n; i++)
@@ -148,11 +192,12 @@ lifecycle__table_altering(PG_FUNCTION_ARGS)
 		function->statement = statement;
 		function->transaction = GetTopTransactionId();
 		function->owner = DatumGetObjectId(SPI_getbinval(rows->vals[i], rows->tupdesc, 1, &isnull));
-		function->function = SPI_getvalue(rows->vals[i], rows->tupdesc, 2);
-		function->definition = SPI_getvalue(rows->vals[i], rows->tupdesc, 3);
+		function->function = DatumGetObjectId(SPI_getbinval(rows->vals[i], rows->tupdesc, 2, &isnull));
+		function->name = SPI_getvalue(rows->vals[i], rows->tupdesc, 3);
+		function->definition = SPI_getvalue(rows->vals[i], rows->tupdesc, 4);
 		taken = lappend(taken, function);
 		MemoryContextSwitchTo(old);
-		execute_as(function->owner, SPI_getvalue(rows->vals[i], rows->tupdesc, 4));
+		execute_as(function->owner, SPI_getvalue(rows->vals[i], rows->tupdesc, 5));
 	}
 	lc_identity_restore(&saved);
 	SPI_finish();
@@ -186,10 +231,11 @@ lifecycle__table_altered(PG_FUNCTION_ARGS)
 	foreach(cell, mine)
 	{
 		TakenOut   *function = lfirst(cell);
-		ErrorContextCallback callback = {.callback = say_which, .arg = function->function, .previous = error_context_stack};
+		ErrorContextCallback callback = {.callback = say_which, .arg = function->name, .previous = error_context_stack};
 
 		error_context_stack = &callback;
 		execute_as(function->owner, function->definition);
+		lc_condition_belong(function->function);
 		error_context_stack = callback.previous;
 	}
 	lc_identity_restore(&saved);

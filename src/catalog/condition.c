@@ -16,11 +16,15 @@
 #include "access/transam.h"
 #include "catalog/checks.h"
 #include "catalog/condition.h"
+#include "catalog/dependency.h"
 #include "catalog/namespace.h"
+#include "catalog/objectaddress.h"
+#include "catalog/pg_extension.h"
 #include "catalog/owner.h"
 #include "catalog/pg_proc.h"
 #include "catalog/pg_type.h"
 #include "catalog/sql.h"
+#include "commands/extension.h"
 #include "common/hashfn.h"
 #include "funcapi.h"
 #include "lifecycle.h"
@@ -310,6 +314,17 @@ static const char *const body_after[] = {
 	[BODY_STATEMENT] = "\n; END",
 };
 
+void
+lc_condition_belong(Oid function)
+{
+	ObjectAddress object;
+	ObjectAddress extension;
+
+	ObjectAddressSet(object, ProcedureRelationId, function);
+	ObjectAddressSet(extension, ExtensionRelationId, get_extension_oid("lifecycle", false));
+	recordDependencyOn(&object, &extension, DEPENDENCY_AUTO_EXTENSION);
+}
+
 static Oid
 create_function(const char *lifecycle, const char *schema, Oid on_table, const LcBinding *binding)
 {
@@ -344,6 +359,7 @@ create_function(const char *lifecycle, const char *schema, Oid on_table, const L
 
 	function = LookupFuncName(list_make2(makeString(pstrdup(schema)), makeString(pstrdup(binding->name))), -1, NULL, true);
 	CommandCounterIncrement();
+	lc_condition_belong(function);
 	return function;
 }
 

@@ -21,6 +21,9 @@ typedef struct LcBinding
  */
 extern void lc_condition_bind(const char *lifecycle, const char *schema, Oid on_table, const LcBinding *binding);
 
+/* Lets a bound function go with the extension: PostgreSQL would refuse to alter the tables that it uses. Replacing a function undoes this. */
+extern void lc_condition_belong(Oid function);
+
 /* Does the text bind with that event table (no error then)? Leaves nothing behind; *error is why not, palloc'd, or NULL. */
 extern bool lc_condition_fits(const char *lifecycle, const char *schema, Oid on_table, const LcBinding *binding, char **error);
 

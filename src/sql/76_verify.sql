@@ -160,7 +160,7 @@ $query$),
              WHERE st.lifecycle = %2$L) AS used
      WHERE used.function IS NOT NULL
        AND NOT EXISTS (SELECT FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace
-                        WHERE n.nspname = %1$L AND p.proname = used.function)
+                        WHERE n.nspname = %1$L AND p.proname = used.function AND p.prosqlbody IS NOT NULL)
 $query$),
 ('all changes are captured', $query$
     WITH RECURSIVE wanted (root, relation, function, arguments, event, bit) AS (

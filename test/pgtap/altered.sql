@@ -1,6 +1,6 @@
 -- Tables of lifecycles can be altered as any tables: columns with a default, changed types, rewrites; conditions follow, or refuse by name.
 \ir shop.psql
-SELECT plan(32);
+SELECT plan(42);
 CREATE TABLE archive (id bigint, customer_id bigint, name text, at timestamptz, amount numeric) PARTITION BY RANGE (at);
 CREATE TABLE archive_2026 PARTITION OF archive FOR VALUES FROM ('2026-01-01') TO ('2027-01-01');
 SELECT define_event_source('customer', 'archive', subject_column => 'customer_id', name_column => 'name', time_column => 'at', becomes => 'event.amount > 1');
@@ -25,6 +25,11 @@ BEGIN
 END $$;
 SELECT passes(1, 'as it was');
 
+CREATE FUNCTION refusal(statement text) RETURNS text LANGUAGE plpgsql AS $$
+DECLARE context text;
+BEGIN EXECUTE statement; RETURN 'done';
+EXCEPTION WHEN OTHERS THEN GET STACKED DIAGNOSTICS context = PG_EXCEPTION_CONTEXT; RETURN SQLERRM || ' / ' || context; END $$;
+
 -- what migrations do
 SELECT lives_ok($$ ALTER TABLE customers ADD COLUMN score int NOT NULL DEFAULT 0 $$, 'a column with a default');
 SELECT is((SELECT md5(string_agg(f, ' ')) FROM functions() AS f), :'before', 'the functions are what they were');
@@ -38,6 +43,14 @@ SELECT passes(3, 'everything works');
 SELECT lives_ok($$ ALTER TABLE customers ALTER COLUMN plan TYPE varchar(20) $$, 'the type of a column that conditions read');
 SELECT lives_ok($$ ALTER TABLE customers ALTER COLUMN renewal_at TYPE date USING renewal_at::date $$, 'also of a date');
 SELECT passes(4, 'they read it as it is now');
+SELECT lives_ok($$ ALTER TABLE events ALTER COLUMN name TYPE varchar(100) $$, 'of a column that only subqueries of conditions over other rows read');
+CREATE TABLE limits (amount int, used int);
+SELECT define_transition('customer', 'lost', 'inactive', on_event => 'buy', condition => '(SELECT max(l.amount) FROM limits l) < 0', source => 'events', name => 'limit');
+SELECT lives_ok($$ ALTER TABLE limits ALTER COLUMN amount TYPE numeric, ADD COLUMN other int DEFAULT 1 $$, 'in a table that is none of a lifecycle''s');
+SELECT define_transition('customer', 'lost', 'inactive', on_event => 'buy', condition => $$ EXISTS (SELECT FROM limits l WHERE l = ROW(1, 2, 3)::limits) $$, source => 'events', name => 'row');
+SELECT matches(refusal($$ ALTER TABLE limits ADD COLUMN third int DEFAULT 1 $$), 'binding customer."_rule row"', 'a row of it that is written out is refused by name when it has another column');
+SELECT drop_transition('customer', 'row');
+SELECT is((SELECT count(*) FROM pg_proc WHERE pronamespace = 'customer'::regnamespace AND prosqlbody IS NULL), 0::bigint, 'everything is bound');
 UPDATE customers SET renewal_at = '2026-01-02' WHERE id = 4;
 SELECT advance_clock('1 day');
 SELECT is(path(4), 'awareness > consideration > conversion > inactive', 'on_date too');
@@ -47,10 +60,6 @@ SELECT verified();
 
 -- refused, by name, and nothing is left of it
 SELECT md5(string_agg(f, ' ')) AS before FROM functions() AS f \gset
-CREATE FUNCTION refusal(statement text) RETURNS text LANGUAGE plpgsql AS $$
-DECLARE context text;
-BEGIN EXECUTE statement; RETURN 'done';
-EXCEPTION WHEN OTHERS THEN GET STACKED DIAGNOSTICS context = PG_EXCEPTION_CONTEXT; RETURN SQLERRM || ' / ' || context; END $$;
 SELECT matches(refusal($$ ALTER TABLE customers ALTER COLUMN first_name TYPE int USING 1 $$), 'operator does not exist.*binding customer."_exit.* again to the altered table', 'a type that a condition does not fit is refused, by name');
 SELECT is((SELECT md5(string_agg(f, ' ')) FROM functions() AS f), :'before', 'and leaves everything');
 SELECT matches(refusal($$ ALTER TABLE customers ADD COLUMN other int DEFAULT 1, DROP COLUMN plan $$), 'plan', 'so is a column that goes on the way');
@@ -59,6 +68,25 @@ SELECT matches(refusal($$ ALTER TABLE customers ADD COLUMN score int DEFAULT 0 $
 SELECT is((SELECT md5(string_agg(f, ' ')) FROM functions() AS f), :'before', 'leaves everything too');
 SELECT passes(5, 'which still works');
 SELECT lives_ok($$ ALTER TABLE customers ADD COLUMN after_that int DEFAULT 1 $$, 'and the next one is none the worse');
+
+SELECT matches(refusal($$ ALTER TABLE limits ALTER COLUMN amount TYPE text $$), 'operator does not exist.*binding customer."_rule limit".* again to the altered table', 'also of tables that are none of a lifecycle''s');
+
+-- errors that are caught, and several in one transaction
+SELECT lives_ok($$ DO $do$ BEGIN
+    BEGIN ALTER TABLE customers ADD COLUMN caught int DEFAULT 1, ADD COLUMN by_zero int DEFAULT (1 / 0); EXCEPTION WHEN division_by_zero THEN NULL; END;
+    BEGIN ALTER TABLE customers ADD COLUMN caught int DEFAULT 1; RAISE division_by_zero; EXCEPTION WHEN division_by_zero THEN NULL; END;
+    ALTER TABLE customers ADD COLUMN caught bigint DEFAULT 2; ALTER TABLE customers ALTER COLUMN caught TYPE int; ALTER TABLE customers DROP COLUMN caught;
+END $do$ $$, 'errors that are caught');
+SELECT passes(6, 'and it works');
+-- switched off: PostgreSQL's own errors, which name the rule; half switched off: verify() tells
+ALTER EVENT TRIGGER lifecycle_table_altering DISABLE;
+SELECT matches(refusal($$ ALTER TABLE customers ADD COLUMN off int DEFAULT 0 $$), 'function customer."_[^"]+".* uses its row type', 'without the event trigger the ALTER TABLE is refused');
+ALTER EVENT TRIGGER lifecycle_table_altering ENABLE ALWAYS;
+SAVEPOINT unbound;
+ALTER EVENT TRIGGER lifecycle_table_altered DISABLE;
+ALTER TABLE limits ALTER COLUMN amount TYPE int;
+SELECT is((SELECT string_agg(detail, ' ') FROM lifecycle.verify('customer')), 'function customer."_rule limit" of transition "limit"', 'a function that is not bound again is found');
+ROLLBACK TO unbound;
 
 -- by the owner, and not by others
 CREATE ROLE lc_alters;
@@ -85,5 +113,8 @@ SELECT is((SELECT string_agg(DISTINCT proowner::regrole::text, ' ') FROM pg_proc
 SELECT lives_ok($$ CREATE TEMP TABLE plain (a int); ALTER TABLE plain ADD COLUMN b int DEFAULT 1; ALTER TABLE IF EXISTS nothing ADD COLUMN b int DEFAULT 1 $$, 'other tables are left alone');
 SELECT verified();
 SELECT verified('thing');
+-- conditions go with the extension, and do not stand in the way of tables that are used no more
+DROP EXTENSION lifecycle CASCADE;
+SELECT lives_ok($$ ALTER TABLE customers ADD COLUMN later int DEFAULT 1 $$, 'without the extension');
 SELECT * FROM finish();
 ROLLBACK;
