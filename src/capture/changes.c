@@ -166,8 +166,9 @@ end(MemoryContext old, const LcIdentity *saved)
 	lc_identity_restore(saved);
 }
 
-void
-lc_subject_inserted(LcLifecycle *lc, Tuplestorestate *rows, TupleDesc desc)
+/* Handles the rows of a statement that inserted or deleted subjects. */
+static void
+handle_rows(LcLifecycle *lc, Tuplestorestate *rows, TupleDesc desc, bool inserted)
 {
 	Changes		changes = {.lc = lc};
 	LcIdentity	saved;
@@ -177,23 +178,23 @@ lc_subject_inserted(LcLifecycle *lc, Tuplestorestate *rows, TupleDesc desc)
 		return;
 	old = begin(lc, &saved);
 	read_all(&changes, rows, desc, false);
-	run_changes(&changes, true);
+	if (inserted)
+		run_changes(&changes, true);
+	else
+		delete_changes(&changes);
 	end(old, &saved);
+}
+
+void
+lc_subject_inserted(LcLifecycle *lc, Tuplestorestate *rows, TupleDesc desc)
+{
+	handle_rows(lc, rows, desc, true);
 }
 
 void
 lc_subject_deleted(LcLifecycle *lc, Tuplestorestate *rows, TupleDesc desc)
 {
-	Changes		changes = {.lc = lc};
-	LcIdentity	saved;
-	MemoryContext old;
-
-	if (rows == NULL || tuplestore_tuple_count(rows) == 0)
-		return;
-	old = begin(lc, &saved);
-	read_all(&changes, rows, desc, false);
-	delete_changes(&changes);
-	end(old, &saved);
+	handle_rows(lc, rows, desc, false);
 }
 
 /* TRUNCATE: every subject, in chunks by key. */

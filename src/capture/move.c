@@ -10,6 +10,7 @@
 #include "batch.h"
 #include "catalog/checks.h"
 #include "catalog/define.h"
+#include "catalog/definer.h"
 #include "catalog/owner.h"
 #include "catalog/pg_type.h"
 #include "errors.h"
@@ -233,30 +234,12 @@ lifecycle_enroll(PG_FUNCTION_ARGS)
 	PG_RETURN_INT64(run);
 }
 
-static LcSource *
-source_argument(LcLifecycle *lc, const char *name)
-{
-	List	   *names = NIL;
-
-	for (int i = 0; i < lc->nsources; i++)
-	{
-		if (strcmp(lc->sources[i].name, name) == 0)
-			return &lc->sources[i];
-		names = lappend(names, lc->sources[i].name);
-	}
-	ereport(ERROR,
-			(errcode(ERRCODE_UNDEFINED_OBJECT),
-			 errmsg("event source \"%s\" of lifecycle \"%s\" does not exist", name, lc->name),
-			 names == NIL ? 0 : errhint("Its event sources are %s.", lc_quoted_list(names))));
-	return NULL;
-}
-
 /* lifecycle.capture(lifecycle, source, rows) */
 Datum
 lifecycle_capture(PG_FUNCTION_ARGS)
 {
 	LcLifecycle *lc = lc_lifecycle_get(lc_arg_required(fcinfo, 0, "lifecycle"), false);
-	LcSource   *source = source_argument(lc, lc_arg_required(fcinfo, 1, "source"));
+	LcSource   *source = lc_definer_source(lc, lc_arg_required(fcinfo, 1, "source"));
 	Oid			type = get_rel_type_id(source->table);
 	ArrayType  *array;
 	Datum	   *values;

@@ -7,6 +7,7 @@
 #include "catalog/checks.h"
 #include "catalog/condition.h"
 #include "catalog/define.h"
+#include "catalog/definer.h"
 #include "catalog/load.h"
 #include "catalog/owner.h"
 #include "catalog/pg_class.h"
@@ -188,7 +189,6 @@ check_arguments(LcLifecycle *lc, Oid table, const LcSource *source, const char *
 Datum
 lifecycle_define_event_source(PG_FUNCTION_ARGS)
 {
-	char	   *lifecycle = lc_arg_required(fcinfo, 0, "lifecycle");
 	Oid			table;
 	LcSource	source = {0};
 	char	   *becomes = lc_arg_text(fcinfo, 7);
@@ -197,9 +197,7 @@ lifecycle_define_event_source(PG_FUNCTION_ARGS)
 	LcIdentity	saved;
 
 	SPI_connect();
-	lc_lock_definitions();
-	lc = lc_lifecycle_get(lifecycle, false);
-	lc_check_definer(lc);
+	lc = lc_definer_begin(fcinfo);
 	if (PG_ARGISNULL(1))
 		ereport(ERROR,
 				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
@@ -220,7 +218,7 @@ lifecycle_define_event_source(PG_FUNCTION_ARGS)
 		Interval   *within = lc_arg_interval(fcinfo, 8, "enroll_within");
 		char	   *function = becomes ? lc_condition_name("becomes", source.name) : NULL;
 		LcColumn	columns[] = {
-			{"lifecycle", lifecycle, true},
+			{"lifecycle", lc->name, true},
 			{"name", source.name, true},
 			{"on_table", lc_qualified_name(table)},
 			{"subject_column", source.subject_column},
@@ -244,7 +242,7 @@ lifecycle_define_event_source(PG_FUNCTION_ARGS)
 								  &(LcBinding) {"argument becomes", function, "boolean", becomes, table});
 			bind_to_source(lc, &source);
 			lc_definitions_changed();
-			lc_triggers_create(lifecycle);
+			lc_triggers_create(lc->name);
 		}
 	}
 	SPI_finish();
@@ -254,28 +252,17 @@ lifecycle_define_event_source(PG_FUNCTION_ARGS)
 Datum
 lifecycle_drop_event_source(PG_FUNCTION_ARGS)
 {
-	char	   *lifecycle = lc_arg_required(fcinfo, 0, "lifecycle");
-	char	   *name = lc_arg_required(fcinfo, 1, "name");
+	char	   *lifecycle;
+	char	   *name;
 	LcLifecycle *lc;
-	LcSource   *source = NULL;
-	List	   *names = NIL;
+	LcSource   *source;
 	LcIdentity	saved;
 
 	SPI_connect();
-	lc_lock_definitions();
-	lc = lc_lifecycle_get(lifecycle, false);
-	lc_check_definer(lc);
-	for (int i = 0; i < lc->nsources; i++)
-	{
-		names = lappend(names, lc->sources[i].name);
-		if (strcmp(lc->sources[i].name, name) == 0)
-			source = &lc->sources[i];
-	}
-	if (source == NULL)
-		ereport(ERROR,
-				(errcode(ERRCODE_UNDEFINED_OBJECT),
-				 errmsg("event source \"%s\" of lifecycle \"%s\" does not exist", name, lifecycle),
-				 names == NIL ? 0 : errhint("Its event sources are %s.", lc_quoted_list(names))));
+	lc = lc_definer_begin(fcinfo);
+	lifecycle = pstrdup(lc->name);
+	name = lc_arg_required(fcinfo, 1, "name");
+	source = lc_definer_source(lc, name);
 	for (int i = 0; i < lc->nrules; i++)
 		if (lc->rules[i].source && strcmp(lc->rules[i].source, name) == 0)
 			ereport(ERROR,

@@ -9,6 +9,7 @@
 #include "capture/capture.h"
 #include "catalog/checks.h"
 #include "catalog/define.h"
+#include "catalog/definer.h"
 #include "catalog/load.h"
 #include "catalog/owner.h"
 #include "catalog/pg_type.h"
@@ -32,10 +33,7 @@ existing_stage(LcLifecycle *lc, const char *stage)
 		return index;
 	for (int i = 0; i < lc->nstages; i++)
 		names = lappend(names, lc->stages[i].name);
-	ereport(ERROR,
-			(errcode(ERRCODE_UNDEFINED_OBJECT),
-			 errmsg("stage \"%s\" of lifecycle \"%s\" does not exist", stage, lc->name),
-			 errhint("The stages are %s.", lc_quoted_list(names))));
+	lc_definer_missing(lc, "stage", stage, names);
 }
 
 int
@@ -81,14 +79,16 @@ lc_add_stage(const char *lifecycle, const char *schema, Oid on_table, const char
 Datum
 lifecycle_add_stage(PG_FUNCTION_ARGS)
 {
-	char	   *name = lc_arg_required(fcinfo, 0, "lifecycle");
-	char	   *stage = lc_arg_required(fcinfo, 1, "stage");
+	char	   *stage;
 	char	   *before = lc_arg_text(fcinfo, 2);
 	char	   *after = lc_arg_text(fcinfo, 3);
 	char	   *phase = lc_arg_text(fcinfo, 4);
-	LcLifecycle *lc = lc_lifecycle_get(name, false);
+	LcLifecycle *lc;
+	LcDefined	defined = LC_UNCHANGED;
 
-	lc_check_definer(lc);
+	SPI_connect();
+	lc = lc_definer_begin(fcinfo);
+	stage = lc_arg_required(fcinfo, 1, "stage");
 	lc_check_stage_name(stage);
 	if (before && after)
 		ereport(ERROR,
@@ -100,14 +100,16 @@ lifecycle_add_stage(PG_FUNCTION_ARGS)
 		ereport(ERROR,
 				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
 				 errmsg("a lifecycle cannot have more than %d stages", LC_MAX_STAGES)));
-	if (lc_stage_by_name(lc, stage) != LC_NO_STAGE)
-		PG_RETURN_DATUM(lc_defined_text(LC_UNCHANGED));
-	SPI_connect();
-	lc_lock_definitions();
-	lc_add_stage(name, lc->schema, lc->on_table, stage, before, after, phase);
-	lc_create_views(name);
+	if (lc_stage_by_name(lc, stage) == LC_NO_STAGE)
+	{
+		char	   *lifecycle = pstrdup(lc->name);
+
+		lc_add_stage(lifecycle, pstrdup(lc->schema), lc->on_table, stage, before, after, phase);
+		lc_create_views(lifecycle);
+		defined = LC_CREATED;
+	}
 	SPI_finish();
-	PG_RETURN_DATUM(lc_defined_text(LC_CREATED));
+	PG_RETURN_DATUM(lc_defined_text(defined));
 }
 
 /* Renames the stage wherever a definition names it. A quoted key and value cannot occur inside another JSON string, where quotes are escaped. */
@@ -143,26 +145,26 @@ rename_in_definitions(const char *lifecycle, const char *from, const char *to)
 Datum
 lifecycle_rename_stage(PG_FUNCTION_ARGS)
 {
-	char	   *name = lc_arg_required(fcinfo, 0, "lifecycle");
-	char	   *from = lc_arg_required(fcinfo, 1, "stage");
-	char	   *to = lc_arg_required(fcinfo, 2, "new_name");
-	LcLifecycle *lc = lc_lifecycle_get(name, false);
+	char	   *from;
+	char	   *to;
+	LcLifecycle *lc;
 	LcIdentity	saved;
 
-	lc_check_definer(lc);
+	SPI_connect();
+	lc = lc_definer_begin(fcinfo);
+	from = lc_arg_required(fcinfo, 1, "stage");
+	to = lc_arg_required(fcinfo, 2, "new_name");
 	lc_check_stage_name(to);
 	existing_stage(lc, from);
 	if (lc_stage_by_name(lc, to) != LC_NO_STAGE)
 		ereport(ERROR,
 				(errcode(ERRCODE_DUPLICATE_OBJECT),
-				 errmsg("stage \"%s\" of lifecycle \"%s\" already exists", to, name)));
-	SPI_connect();
-	lc_lock_definitions();
+				 errmsg("stage \"%s\" of lifecycle \"%s\" already exists", to, lc->name)));
 	lc_identity_role(lc_table_owner(lc->on_table), &saved);
 	lc_runf("ALTER TYPE %s.stage RENAME VALUE %s TO %s", lc->quoted_schema, quote_literal_cstr(from), quote_literal_cstr(to));
 	lc_identity_restore(&saved);
 	lc_identity_extension(&saved);
-	rename_in_definitions(name, from, to);
+	rename_in_definitions(lc->name, from, to);
 	lc_identity_restore(&saved);
 	lc_definitions_changed();
 	SPI_finish();
@@ -172,30 +174,29 @@ lifecycle_rename_stage(PG_FUNCTION_ARGS)
 Datum
 lifecycle_retire_stage(PG_FUNCTION_ARGS)
 {
-	char	   *name = lc_arg_required(fcinfo, 0, "lifecycle");
-	char	   *stage = lc_arg_required(fcinfo, 1, "stage");
-	LcLifecycle *lc = lc_lifecycle_get(name, false);
+	char	   *stage;
+	LcLifecycle *lc;
 	int			index;
 	LcIdentity	saved;
 
-	lc_check_definer(lc);
+	SPI_connect();
+	lc = lc_definer_begin(fcinfo);
+	stage = lc_arg_required(fcinfo, 1, "stage");
 	index = existing_stage(lc, stage);
 	if (index == lc->initial_stage)
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_IN_USE),
-				 errmsg("stage \"%s\" is the initial stage of lifecycle \"%s\"", stage, name),
+				 errmsg("stage \"%s\" is the initial stage of lifecycle \"%s\"", stage, lc->name),
 				 errhint("Define the lifecycle with another initial_stage first.")));
 	for (int i = 0; i < lc->nrules; i++)
 		if (lc->rules[i].to == index)
 			ereport(ERROR,
 					(errcode(ERRCODE_OBJECT_IN_USE),
 					 errmsg("transition \"%s\" leads to stage \"%s\"", lc->rules[i].name, stage),
-					 errhint("Drop it first with lifecycle.drop_transition('%s', '%s').", name, lc->rules[i].name)));
-	SPI_connect();
-	lc_lock_definitions();
+					 errhint("Drop it first with lifecycle.drop_transition('%s', '%s').", lc->name, lc->rules[i].name)));
 	lc_identity_extension(&saved);
 	lc_runf("UPDATE lifecycle.stages SET retired_at = '%s' WHERE lifecycle = %s AND name = %s AND retired_at IS NULL",
-			timestamptz_to_str(lc_now(lc->simulated)), quote_literal_cstr(name), quote_literal_cstr(stage));
+			timestamptz_to_str(lc_now(lc->simulated)), quote_literal_cstr(lc->name), quote_literal_cstr(stage));
 	lc_identity_restore(&saved);
 	lc_definitions_changed();
 	SPI_finish();

@@ -7,6 +7,7 @@
 #include "catalog/checks.h"
 #include "catalog/condition.h"
 #include "catalog/define.h"
+#include "catalog/definer.h"
 #include "catalog/load.h"
 #include "catalog/owner.h"
 #include "catalog/pg_type.h"
@@ -244,18 +245,17 @@ read_arguments(FunctionCallInfo fcinfo, Rule *rule)
 Datum
 lifecycle_define_transition(PG_FUNCTION_ARGS)
 {
-	char	   *lifecycle = lc_arg_required(fcinfo, 0, "lifecycle");
+	char	   *lifecycle;
 	Rule		rule = {0};
 	LcLifecycle *lc;
 	LcDefined	defined;
 	char	   *condition_function;
 	char	   *date_function;
 
-	read_arguments(fcinfo, &rule);
 	SPI_connect();
-	lc_lock_definitions();
-	lc = lc_lifecycle_get(lifecycle, false);
-	lc_check_definer(lc);
+	lc = lc_definer_begin(fcinfo);
+	lifecycle = pstrdup(lc->name);
+	read_arguments(fcinfo, &rule);
 	check_trigger(&rule);
 	check_stages(lc, &rule);
 	check_event(lc, &rule);
@@ -283,17 +283,15 @@ lifecycle_define_transition(PG_FUNCTION_ARGS)
 Datum
 lifecycle_drop_transition(PG_FUNCTION_ARGS)
 {
-	char	   *lifecycle = lc_arg_required(fcinfo, 0, "lifecycle");
-	char	   *name = lc_arg_required(fcinfo, 1, "name");
+	char	   *name;
 	LcLifecycle *lc;
 	LcRule	   *rule = NULL;
 	List	   *names = NIL;
 	LcIdentity	saved;
 
 	SPI_connect();
-	lc_lock_definitions();
-	lc = lc_lifecycle_get(lifecycle, false);
-	lc_check_definer(lc);
+	lc = lc_definer_begin(fcinfo);
+	name = lc_arg_required(fcinfo, 1, "name");
 	for (int i = 0; i < lc->nrules; i++)
 	{
 		names = lappend(names, lc->rules[i].name);
@@ -301,10 +299,7 @@ lifecycle_drop_transition(PG_FUNCTION_ARGS)
 			rule = &lc->rules[i];
 	}
 	if (rule == NULL)
-		ereport(ERROR,
-				(errcode(ERRCODE_UNDEFINED_OBJECT),
-				 errmsg("transition \"%s\" of lifecycle \"%s\" does not exist", name, lifecycle),
-				 names == NIL ? 0 : errhint("Its transitions are %s.", lc_quoted_list(names))));
+		lc_definer_missing(lc, "transition", name, names);
 	lc_identity_extension(&saved);
 	lc_runf("DELETE FROM lifecycle.transition_rules WHERE id = %d", rule->id);
 	lc_identity_restore(&saved);
@@ -314,7 +309,7 @@ lifecycle_drop_transition(PG_FUNCTION_ARGS)
 	lc_condition_drop(lc->schema, lc_condition_name("rule", name));
 	lc_condition_drop(lc->schema, lc_condition_name("date", name));
 	lc_definitions_changed();
-	lc_triggers_create(lifecycle);
+	lc_triggers_create(lc->name);
 	SPI_finish();
 	PG_RETURN_VOID();
 }

@@ -7,6 +7,7 @@
 #include "postgres.h"
 
 #include "catalog/checks.h"
+#include "catalog/closest.h"
 #include "catalog/definer.h"
 #include "catalog/owner.h"
 #include "catalog/pg_type.h"
@@ -85,6 +86,30 @@ lc_definer_names(void)
 	for (uint64 i = 0; i < SPI_processed; i++)
 		names = lappend(names, lc_definer_field(i, 1));
 	return names;
+}
+
+void
+lc_definer_missing(LcLifecycle *lc, const char *what, const char *name, List *names)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_UNDEFINED_OBJECT),
+			 errmsg("%s \"%s\" of lifecycle \"%s\" does not exist", what, name, lc->name),
+			 lc_definer_hint(lc_names_hint(name, names, psprintf("%ss", what)))));
+	pg_unreachable();
+}
+
+LcSource *
+lc_definer_source(LcLifecycle *lc, const char *name)
+{
+	List	   *names = NIL;
+
+	for (int i = 0; i < lc->nsources; i++)
+	{
+		if (strcmp(lc->sources[i].name, name) == 0)
+			return &lc->sources[i];
+		names = lappend(names, lc->sources[i].name);
+	}
+	lc_definer_missing(lc, "event source", name, names);
 }
 
 int

@@ -5,6 +5,7 @@
 #define LC_DEFINER_H
 
 #include "catalog/definitions.h"
+#include "compat.h"
 #include "fmgr.h"
 
 /*
@@ -22,6 +23,12 @@ extern void lc_definer_run(const char *sql, int nargs,...);
 /* The first column of the result of lc_definer_run, or one field of it. */
 extern List *lc_definer_names(void);
 extern char *lc_definer_field(uint64 row, int column);
+
+/* Raises that the lifecycle has no object of that kind and name; its others are in the hint. */
+pg_noreturn extern void lc_definer_missing(LcLifecycle *lc, const char *what, const char *name, List *names);
+
+/* The event source of that name; a missing one is an error. */
+extern LcSource *lc_definer_source(LcLifecycle *lc, const char *name);
 
 /* For ereport: the hint, or none when it is NULL. */
 extern int	lc_definer_hint(const char *hint);

@@ -240,10 +240,7 @@ lifecycle_drop_template(PG_FUNCTION_ARGS)
 	lc = lc_definer_begin(fcinfo);
 	name = lc_definer_name(fcinfo, 1, "template");
 	if (!find_template(lc, name, parts))
-		ereport(ERROR,
-				errcode(ERRCODE_UNDEFINED_OBJECT),
-				errmsg("template \"%s\" of lifecycle \"%s\" does not exist", name, lc->name),
-				lc_definer_hint(lc_names_hint(name, lc_template_names(lc), "templates")));
+		lc_definer_missing(lc, "template", name, lc_template_names(lc));
 
 	/* A draft was checked as fully as a live workflow, so it holds its templates as well; so do runs that follow an older version. */
 	lc_definer_run(psprintf("SELECT w.name, w.state FROM lifecycle.workflows w "

@@ -66,23 +66,30 @@ format_message(const char *format, va_list arguments)
 	}
 }
 
-/* Raises an error about the byte at position. The message follows "line, column:". */
+/* Raises an error about the byte at position. The message, which is freed with its context, follows "line, column:". */
+pg_noreturn static void
+raise_at(LcParser *parser, int position, int code, const char *message)
+{
+	int			line,
+				column;
+
+	lc_liquid_locate(parser->source, position, &line, &column);
+	ereport(ERROR,
+			errcode(code),
+			errmsg("template line %d, column %d: %s", line, column, message));
+	pg_unreachable();
+}
+
 void
 lc_liquid_syntax_error(LcParser *parser, int position, const char *format,...)
 {
 	va_list		arguments;
 	char	   *message;
-	int			line,
-				column;
 
 	va_start(arguments, format);
 	message = format_message(format, arguments);
 	va_end(arguments);
-	lc_liquid_locate(parser->source, position, &line, &column);
-	ereport(ERROR,
-			errcode(ERRCODE_SYNTAX_ERROR),
-			errmsg("template line %d, column %d: %s", line, column, message));
-	pg_unreachable();
+	raise_at(parser, position, ERRCODE_SYNTAX_ERROR, message);
 }
 
 /* The same for what is too big. */
@@ -91,17 +98,11 @@ lc_liquid_limit_error(LcParser *parser, int position, const char *format,...)
 {
 	va_list		arguments;
 	char	   *message;
-	int			line,
-				column;
 
 	va_start(arguments, format);
 	message = format_message(format, arguments);
 	va_end(arguments);
-	lc_liquid_locate(parser->source, position, &line, &column);
-	ereport(ERROR,
-			errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
-			errmsg("template line %d, column %d: %s", line, column, message));
-	pg_unreachable();
+	raise_at(parser, position, ERRCODE_PROGRAM_LIMIT_EXCEEDED, message);
 }
 
 /* Raises the error that the current token is not what could stand there. */

@@ -57,10 +57,7 @@ find_workflow(LcLifecycle *lc, FunctionCallInfo fcinfo, char **state)
 	if (SPI_processed == 0)
 	{
 		lc_definer_run("SELECT name FROM lifecycle.workflows WHERE lifecycle = $1 ORDER BY name", 1, lc->name);
-		ereport(ERROR,
-				errcode(ERRCODE_UNDEFINED_OBJECT),
-				errmsg("workflow \"%s\" of lifecycle \"%s\" does not exist", workflow, lc->name),
-				lc_definer_hint(lc_names_hint(workflow, lc_definer_names(), "workflows")));
+		lc_definer_missing(lc, "workflow", workflow, lc_definer_names());
 	}
 	*state = lc_definer_field(0, 1);
 	return workflow;
