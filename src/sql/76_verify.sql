@@ -193,13 +193,14 @@ $query$),
                        THEN '%%s into %%s itself is not seen: it inherits from %%s and has no trigger of its own'
                        WHEN NOT has_trigger THEN '%%s on %%s is not seen: its trigger is missing'
                        WHEN NOT enabled THEN '%%s on %%s is not seen: its trigger is disabled'
-                       ELSE '%%s by a subscription into %%s is not seen: it has no row trigger that is always enabled'
+                       ELSE '%%s by a subscription into %%s is not seen: it has no row trigger that is always enabled' ||
+                            CASE WHEN function = '_capture_event' THEN '; define its event source again with by_row => true' ELSE '' END
                   END, event, relation::regclass, root::regclass)
       FROM captured
            JOIN pg_class c ON c.oid = relation
      WHERE (c.relkind = 'r' OR relation = root)
        AND (NOT enabled
-            OR NOT replicated AND event = 'INSERT' AND EXISTS (SELECT FROM pg_subscription_rel sr WHERE sr.srrelid = relation))
+            OR NOT replicated AND (event = 'INSERT' OR function = '_capture_event') AND EXISTS (SELECT FROM pg_subscription_rel sr WHERE sr.srrelid = relation))
 $query$)
 $invariants$;
 COMMENT ON FUNCTION lifecycle._invariants() IS 'Private: what lifecycle.verify checks, in words, with the query that finds violations.';

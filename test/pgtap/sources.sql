@@ -1,6 +1,6 @@
 -- Event sources: several tables, one constant name, rows that become events by insert and by update, partitions, and every type of key.
 \ir shop.psql
-SELECT plan(73);
+SELECT plan(77);
 
 -- several sources, each with its own shape
 CREATE TABLE payments (id int PRIMARY KEY, customer_id bigint, paid_at timestamptz, amount numeric);
@@ -88,6 +88,20 @@ SELECT define_transition('customer', 'awareness', 'lost', on_event => 'gone');
 INSERT INTO log VALUES (7, 36, 'gone', '2026-03-15', NULL), (8, 37, 'unheard', '2026-03-15', NULL);
 SELECT is(path(36), 'awareness > lost', 'a name that is listened to since');
 SELECT is(path(37), 'awareness', 'and one that is not');
+SELECT verified();
+
+SELECT throws_ok($$ SELECT define_event_source('customer', 'log', subject_column => 'customer_id', name_column => 'name', time_column => 'at', by_row => false) $$, '22023', NULL,
+    'which can only be captured by row');
+-- a plain table by row: one that logical replication will feed
+SELECT forget();
+SELECT define_event_source('customer', 'payments', subject_column => 'customer_id', event_name => 'payment', time_column => 'paid_at', by_row => true);
+SELECT define_transition('customer', 'awareness', 'consideration', on_event => 'payment', condition => 'event.amount >= 10', source => 'payments');
+INSERT INTO payments VALUES (101, 38, '2026-01-03', 9), (102, 38, '2026-01-04', 10), (103, 39, '2026-01-04', 9);
+SELECT is(path(38) || '; ' || path(39), 'awareness > consideration; awareness', 'a plain table by row');
+SELECT set_config('session_replication_role', 'replica', true);
+INSERT INTO payments VALUES (104, 39, '2026-01-05', 11);
+SELECT set_config('session_replication_role', 'origin', true);
+SELECT is(path(39), 'awareness > consideration', 'also what is replicated');
 SELECT verified();
 
 -- every type of key, joined by every type of column that joins to it
