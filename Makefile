@@ -52,6 +52,7 @@ OBJS = \
 	src/engine/steps.o \
 	src/engine/normal_form.o \
 	src/engine/vocabulary.o \
+	src/engine/window.o \
 	src/engine/workflow_state.o \
 	src/worker/installation.o \
 	src/worker/interrupted.o \

@@ -11,7 +11,7 @@
  *
  * Rows that are due at one instant are one place to the mark. Small batches would walk over all those of them that are done, again and again, so they
  * read ahead: tids of rows that come next. Each is looked at anew when its turn comes; it may be gone, or its place be taken by another row. What
- * becomes visible before the last of them makes the scan forget them.
+ * becomes visible before the last of them makes the scan forget them. Large batches out of a backlog take it in the order of the table (window.c).
  */
 #include "postgres.h"
 
@@ -24,6 +24,7 @@
 #include "common/hashfn.h"
 #include "compat.h"
 #include "engine/run.h"
+#include "engine/window.h"
 #include "executor/tuptable.h"
 #include "miscadmin.h"
 #include "utils/datum.h"
@@ -44,6 +45,9 @@ typedef struct Claim
 	int			limit;
 	int			max_seen;		/* rows looked at, at most */
 	int			seen;
+	bool		windowed;		/* the rows come from a window … */
+	bool		fills;			/* the scan is to fill one */
+	LcCandidate candidate;		/* … and this is the last of it */
 	bool		at_end;			/* nothing more is due */
 	TimestampTz last;			/* of the rows looked at */
 	TimestampTz left;			/* the earliest that is left for later; DT_NOEND: none */
@@ -107,7 +111,39 @@ begin_index_scan(Claim *claim)
 
 	ScanKeyInit(&key, 1, BTGreaterEqualStrategyNumber, F_TIMESTAMPTZ_GE, TimestampTzGetDatum(claim->last));
 	claim->index_scan = lc_index_beginscan(claim->due, claim->index, claim->snapshot, nkeys);
+	claim->index_scan->xs_want_itup = claim->fills;
 	index_rescan(claim->index_scan, &key, nkeys, NULL, 0);
+}
+
+/* Puts the row of a candidate into the slot, if it is still there. */
+static bool
+fetch_candidate(Claim *claim, LcCandidate *candidate)
+{
+	bool		isnull;
+
+	return table_tuple_fetch_row_version(claim->due, &candidate->tid, claim->snapshot, claim->slot) &&
+		DatumGetTimestampTz(slot_getattr(claim->slot, LC_DUE_DUE_AT, &isnull)) == candidate->due_at;
+}
+
+/* The next row of the window into the slot. False: none; there is no window any more when the batch is empty. */
+static bool
+next_of_window(Claim *claim, TimestampTz *due_at)
+{
+	do
+	{
+		while (lc_window_next(claim->scan, &claim->candidate))
+			if (fetch_candidate(claim, &claim->candidate))
+			{
+				*due_at = claim->candidate.due_at;
+				return true;
+			}
+	} while (claim->batch->n == 0 && lc_window_open(claim->scan));
+	if (claim->batch->n == 0)
+	{
+		claim->windowed = false;
+		claim->last = claim->scan->low_water;
+	}
+	return false;
 }
 
 /* Puts the next row that is due into the slot. False: none, or none before the batch is written, when at_end is not set. */
@@ -117,13 +153,19 @@ next_due_row(Claim *claim, TimestampTz *due_at)
 	LcQueueScan *scan = claim->scan;
 	bool		isnull;
 
+	if (claim->windowed)
+	{
+		if (next_of_window(claim, due_at))
+			return true;
+		if (claim->windowed)
+			return false;
+	}
 	while (scan->ahead_at < scan->nahead)
 	{
 		LcCandidate *candidate = &scan->ahead[scan->ahead_at++];
 
 		claim->last = *due_at = candidate->due_at;
-		if (table_tuple_fetch_row_version(claim->due, &candidate->tid, claim->snapshot, claim->slot) &&
-			DatumGetTimestampTz(slot_getattr(claim->slot, LC_DUE_DUE_AT, &isnull)) == *due_at)
+		if (fetch_candidate(claim, candidate))
 			return true;
 	}
 	if (claim->index_scan == NULL)
@@ -209,7 +251,10 @@ collect(Claim *claim)
 		}
 		if (!lc_keymap_add(batch->map, batch->n))
 		{
-			leave(claim, due_at);
+			if (claim->windowed)
+				lc_window_defer(claim->scan, &claim->candidate);
+			else
+				leave(claim, due_at);
 			continue;
 		}
 		run->at = batch->lc->simulated ? due_at : batch->now;
@@ -286,6 +331,12 @@ remember(Claim *claim)
 	LcQueueScan *scan = claim->scan;
 	TimestampTz mark = claim->at_end ? Min(scan->next_due, claim->batch->now) : claim->last;
 
+	if (claim->windowed)
+	{
+		scan->window.left = Min(scan->window.left, claim->left);
+		scan->next_due = claim->batch->now;
+		return;
+	}
 	if (mark > scan->low_water)
 		scan->low_water = mark;
 	lc_scan_lower(scan, claim->left);
@@ -310,6 +361,8 @@ lc_claim_runs(LcRunBatch *batch, LcQueueScan *scan, int limit)
 		scan->nahead = scan->ahead_at = 0;
 	claim.max_seen = limit * 4;
 	claim.left = DT_NOEND;
+	claim.windowed = lc_window_open(scan);
+	claim.fills = scan->context != NULL && scan->limit == 0 && scan->marked == 0 && !batch->lc->simulated && lc_window_rows(limit) > 0;
 	claim.last = scan->low_water;
 	scan->next_due = DT_NOEND;
 
@@ -338,6 +391,8 @@ lc_claim_runs(LcRunBatch *batch, LcQueueScan *scan, int limit)
 		/* what is left would make us forget it */
 		if (!claim.at_end && limit <= LC_AHEAD / 4 && claim.left == DT_NOEND && !batch->advances)
 			read_ahead(&claim, limit);
+		else if (!claim.at_end && claim.fills)
+			lc_window_fill(scan, claim.index_scan, limit, batch->now);
 		index_endscan(claim.index_scan);
 	}
 	UnregisterSnapshot(claim.snapshot);
@@ -355,4 +410,6 @@ lc_scan_lower(LcQueueScan *scan, TimestampTz at)
 		scan->low_water = at;
 	if (scan->ahead_at < scan->nahead && at < scan->ahead[scan->nahead - 1].due_at)
 		scan->nahead = scan->ahead_at = 0;
+	if (scan->window.rows != NULL && at < scan->window.left)
+		scan->window.left = at;
 }

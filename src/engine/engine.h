@@ -16,6 +16,17 @@ typedef struct LcCandidate
 	ItemPointerData tid;
 } LcCandidate;
 
+/* Candidates in the order of the table (window.c). */
+typedef struct LcWindow
+{
+	LcCandidate *rows;			/* NULL: there is no window */
+	int			n;
+	int			at;				/* the next of them */
+	int			deferred;		/* so many of those before have been put off to the end */
+	TimestampTz last;			/* the latest due time */
+	TimestampTz left;			/* the earliest that was left for later, or has become visible since */
+} LcWindow;
+
 /*
  * A scan of one lifecycle's queue over many batches: remembers how far it has come (the low-water mark), and for small batches what comes next. Whoever
  * sets the mark to DT_NOBEGIN makes it forget both.
@@ -30,7 +41,12 @@ typedef struct LcQueueScan
 	int			nahead;			/* read ahead: */
 	int			ahead_at;		/* the next of them */
 	LcCandidate ahead[LC_AHEAD];	/* in due order */
+	MemoryContext context;		/* in which windows live; NULL: strictly in due order */
+	LcWindow	window;
 } LcQueueScan;
+
+/* Among how many rows may a batch of so many be chosen, counted from the first that is due? 0: it is the first ones. */
+extern int	lc_window_rows(int limit);
 
 /*
  * Runs one batch of what is due, at most lifecycle.batch_size or scan->limit rows, in the current transaction. Returns how many rows were run: 0

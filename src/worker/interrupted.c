@@ -8,7 +8,7 @@
  * batches. A row that is alone is recorded by a hash before it begins, with how often it was begun, and parked after lifecycle.max_attempts.
  *
  * All of it is committed before it is relied upon. The rows here are written by the scheduler alone, and are gone when its run has ended in peace
- * (lc_unfinished_run). The order of the queue does not change by a crash, so what was interrupted is first in line.
+ * (lc_unfinished_run). The order of the queue does not change by a crash, so what was interrupted is among the first in line.
  */
 #include "postgres.h"
 

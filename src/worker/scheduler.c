@@ -26,6 +26,7 @@
 #include "commands/extension.h"
 #include "compat.h"
 #include "engine/engine.h"
+#include "engine/window.h"
 #include "executor/spi.h"
 #include "fmgr.h"
 #include "guc.h"
@@ -279,12 +280,20 @@ job_of(const char *lifecycle)
 	job = MemoryContextAllocZero(scheduler_context, sizeof(Job));
 	strlcpy(job->scan.lifecycle, lifecycle, sizeof(job->scan.lifecycle));
 	job->scan.low_water = job->scan.next_due = job->put_off_until = DT_NOBEGIN;
+	job->scan.context = scheduler_context;
 	job->bin = lc_note_bin(lifecycle);
 	snprintf(job->activity, sizeof(job->activity), "lifecycle \"%s\": running what is due", lifecycle);
 	context = MemoryContextSwitchTo(scheduler_context);
 	jobs = lappend(jobs, job);
 	MemoryContextSwitchTo(context);
 	return job;
+}
+
+/* Among how many rows, from the first that is due, are those that a batch was interrupted with, which had so many? */
+static int64
+suspects_of(int rows)
+{
+	return rows >= lc_guc_batch_size ? Max(lc_window_rows(lc_guc_batch_size), rows) : rows;
 }
 
 /* What was interrupted is run in small batches, as many rows as it can have had. */
@@ -303,7 +312,7 @@ be_careful(void)
 
 		lc_interrupted_begin(job->scan.lifecycle, &interrupted);
 		job->scan.limit = interrupted.batch_rows;
-		job->suspects = (int64) interrupted.batch_rows * LC_INTERRUPTED_PARTS;
+		job->suspects = suspects_of(interrupted.batch_rows * LC_INTERRUPTED_PARTS);
 		job->small_batches = 0;
 		job->crashed = interrupted.alone;
 		job->crashes = interrupted.attempts;
@@ -336,6 +345,7 @@ load_definitions(void *arg)
 	foreach(cell, jobs)
 		if (!((Job *) lfirst(cell))->listed)
 		{
+			lc_window_forget(&((Job *) lfirst(cell))->scan);
 			pfree(lfirst(cell));
 			jobs = foreach_delete_current(jobs, cell);
 		}

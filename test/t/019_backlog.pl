@@ -1,0 +1,95 @@
+# A backlog is taken in the order of the table, a window of it at a time: everything is run once, whatever else happens to its rows meanwhile.
+use strict;
+use warnings FATAL => 'all';
+use FindBin;
+use lib $FindBin::RealBin;
+use LifecycleTest;
+use PostgreSQL::Test::Utils;
+use Test::More;
+
+my $customers = 4000;
+my $node = new_node('main', 'lifecycle.batch_size = 600', 'log_min_messages = debug1', 'restart_after_crash = on');
+my $taken = qr/lifecycle "customer": \d+ overdue rows are taken in the order of the table/;
+
+# Two workflows: each customer has two rows in the queue, and the second of a batch has to wait for the next.
+define_shop($node, 'postgres', '1 hour');
+$node->safe_psql(
+	'postgres', q{
+	SET search_path = public, lifecycle;
+	SELECT define_workflow('customer', 'other', state => 'live', entry => on_event('go'), exit => on_event('stop'),
+		steps => steps(delay('1 hour'), send('email', 'hello')))});
+wait_for_scheduler($node, 'postgres');
+enter($node, 'postgres', 1, $customers);
+ok($node->poll_query_until('postgres', "SELECT count(*) = 2 * $customers FROM customer._due WHERE kind = 'w'"), 'everybody waits twice');
+
+# All of them overdue, in an order that has nothing to do with that of the table.
+sub overdue
+{
+	$node->safe_psql('postgres',
+		"UPDATE customer._due SET due_at = now() - interval '1 second' - ('x' || left(md5(enrollment_id::text), 6))::bit(24)::integer * interval '1 ms'");
+	return;
+}
+$node->safe_psql('postgres', 'SELECT lifecycle.pause()');
+overdue();
+
+# Some are held by somebody else, some leave while the backlog is run.
+my $holder = $node->background_psql('postgres');
+$holder->query_safe('BEGIN');
+$holder->query_safe('SELECT count(*) FROM (SELECT FROM customer._due WHERE subject_id <= 10 FOR UPDATE) held');
+$node->safe_psql('postgres', 'SELECT lifecycle.resume()');
+$node->wait_for_log($taken);
+for my $part (0 .. 7)
+{
+	$node->safe_psql('postgres', "INSERT INTO events (customer_id, name) SELECT g, 'stop' FROM generate_series(11 + $part, $customers, 8) g");
+}
+ok($node->poll_query_until('postgres', 'SELECT count(*) = 20 FROM customer._due'), 'what nobody holds is run');
+is($node->safe_psql('postgres', 'SELECT count(*) FROM customer._due WHERE subject_id > 10'), 0, 'and what is held waits');
+$holder->query_safe('COMMIT');
+$holder->quit;
+ok($node->poll_query_until('postgres', 'SELECT count(*) = 0 FROM customer._due'), 'until it is held no more');
+is( $node->safe_psql(
+		'postgres', q{
+		SELECT count(*), count(*) FILTER (WHERE ended_at IS NULL), count(*) FILTER (WHERE workflow = 'greeting' AND exit_reason <> 'completed')
+		  FROM customer.enrollments}),
+	2 * $customers . '|0|0', 'every run has ended, and only those that have an exit have taken it');
+is( $node->safe_psql(
+		'postgres', q{
+		SELECT count(*) FILTER (WHERE n <> CASE WHEN workflow = 'greeting' THEN 2 WHEN exit_reason = 'completed' THEN 1 ELSE 0 END)
+		  FROM (SELECT e.workflow, e.exit_reason, count(m.id) AS n
+		          FROM customer.enrollments e LEFT JOIN customer.messages m ON m.subject_id = e.subject_id AND m.enrollment_id = e.id
+		         GROUP BY e.subject_id, e.id) AS runs}),
+	0, 'each has the messages of its steps, once');
+is($node->safe_psql('postgres', "SELECT * FROM lifecycle.verify('customer')"), '', 'verify() finds nothing');
+
+# A worker that is killed with a window in hand: what it knew of places is gone, and nothing else.
+enter($node, 'postgres', $customers + 1, 2 * $customers);
+ok($node->poll_query_until('postgres', "SELECT count(*) = 2 * $customers FROM customer._due WHERE kind = 'w'"), 'as many again wait');
+$node->safe_psql('postgres', 'SELECT lifecycle.pause()');
+overdue();
+my $offset = -s $node->logfile;
+$node->safe_psql('postgres', 'SELECT lifecycle.resume()');
+$node->wait_for_log($taken, $offset);
+kill 'KILL', scheduler_pid($node, 'postgres');
+ok($node->poll_query_until('postgres', 'SELECT count(*) = 0 FROM customer._due'), 'after a crash the rest is run');
+is( $node->safe_psql('postgres', "SELECT count(*), count(DISTINCT (enrollment_id, step)) FROM customer.messages WHERE subject_id > $customers"),
+	3 * $customers . '|' . 3 * $customers, 'every message is there once');
+is($node->safe_psql('postgres', "SELECT * FROM lifecycle.verify('customer')"), '', 'verify() finds nothing');
+
+# A lifecycle that is dropped with a window in hand
+enter($node, 'postgres', 2 * $customers + 1, 3 * $customers);
+ok($node->poll_query_until('postgres', "SELECT count(*) = 2 * $customers FROM customer._due WHERE kind = 'w'"), 'and again');
+$node->safe_psql('postgres', 'SELECT lifecycle.pause()');
+overdue();
+$offset = -s $node->logfile;
+$node->safe_psql('postgres', 'SELECT lifecycle.resume()');
+$node->wait_for_log($taken, $offset);
+$node->safe_psql('postgres', 'SELECT lifecycle.pause()');
+cmp_ok($node->safe_psql('postgres', 'SELECT count(*) FROM customer._due'), '>', 0, 'the worker stops before its end');
+$node->safe_psql('postgres', "SELECT lifecycle.drop_lifecycle('customer')");
+$node->safe_psql('postgres', 'SELECT lifecycle.resume()');
+wait_for_scheduler($node, 'postgres');
+pass('the worker goes on without it');
+
+$node->stop;
+unlike(slurp_file($node->logfile), qr/PANIC|signal 11|signal 6|TRAP|leaked/, 'nothing else crashed');
+done_testing();
