@@ -25,6 +25,9 @@
 #include "utils/syscache.h"
 #include "utils/timestamp.h"
 
+/* How often lc_lock_to_drop tries to hold nothing while it waits. */
+#define LOCK_TRIES 50
+
 static const char *const row_names[] = {"event", "subject", "enrollment", "recipient", "score", NULL};
 
 static bool
@@ -59,32 +62,82 @@ lc_check_name(const char *what, const char *name)
 				 errhint("Use another name, such as \"%s_\" or \"my_%s\".", name, name)));
 }
 
+/* A wait for a lock on a table, for messages. */
+typedef struct LockWait
+{
+	char	   *table;
+	LOCKMODE	mode;
+} LockWait;
+
 static void
 lock_context(void *arg)
 {
-	errcontext("waiting for a SHARE ROW EXCLUSIVE lock on table %s", (const char *) arg);
+	LockWait   *wait = arg;
+
+	errcontext("waiting for %s lock on table %s", wait->mode == AccessExclusiveLock ? "an ACCESS EXCLUSIVE" : "a SHARE ROW EXCLUSIVE",
+			   wait->table);
 }
 
 static void
-lock_relation(Oid table)
+lock_relation(Oid table, LOCKMODE mode)
 {
-	ErrorContextCallback callback = {.callback = lock_context, .arg = lc_qualified_name(table), .previous = error_context_stack};
+	LockWait	wait = {lc_qualified_name(table), mode};
+	ErrorContextCallback callback = {.callback = lock_context, .arg = &wait, .previous = error_context_stack};
 
 	error_context_stack = &callback;
-	LockRelationOid(table, ShareRowExclusiveLock);
+	LockRelationOid(table, mode);
 	error_context_stack = callback.previous;
 }
 
 void
 lc_lock_definitions(void)
 {
-	lock_relation(get_relname_relid("lifecycles", get_namespace_oid(LC_SCHEMA, false)));
+	lock_relation(get_relname_relid("lifecycles", get_namespace_oid(LC_SCHEMA, false)), ShareRowExclusiveLock);
 }
 
 void
 lc_lock_table(Oid table)
 {
-	lock_relation(table);
+	lock_relation(table, ShareRowExclusiveLock);
+}
+
+/* Locks all other tables than the one that is locked already; the index of one that somebody holds, or -1. */
+static int
+lock_others(List *tables, int locked, bool wait)
+{
+	for (int i = 0; i < list_length(tables); i++)
+	{
+		if (i == locked)
+			continue;
+		if (wait)
+			lock_relation(list_nth_oid(tables, i), AccessExclusiveLock);
+		else if (!ConditionalLockRelationOid(list_nth_oid(tables, i), AccessExclusiveLock))
+		{
+			for (int j = 0; j < i; j++)
+				if (j != locked)
+					UnlockRelationOid(list_nth_oid(tables, j), AccessExclusiveLock);
+			return i;
+		}
+	}
+	return -1;
+}
+
+void
+lc_lock_to_drop(List *tables)
+{
+	int			waited = 0;
+
+	for (int tries = 1;; tries++)
+	{
+		int			held;
+
+		lock_relation(list_nth_oid(tables, waited), AccessExclusiveLock);
+		held = lock_others(tables, waited, tries == LOCK_TRIES);
+		if (held < 0)
+			return;
+		UnlockRelationOid(list_nth_oid(tables, waited), AccessExclusiveLock);
+		waited = held;
+	}
 }
 
 void

@@ -14,6 +14,12 @@ extern void lc_check_name(const char *what, const char *name);
 extern void lc_lock_definitions(void);
 extern void lc_lock_table(Oid table);
 
+/*
+ * Locks tables against everybody. Writers lock user tables before the queue, the worker does it the other way round: as long as it can, this waits for
+ * one table only while it holds none.
+ */
+extern void lc_lock_to_drop(List *tables);
+
 /* An ordinary table or a partitioned one, not temporary, owned by the current role; `use` is for the message, such as "the subject table". */
 extern void lc_check_table(Oid table, const char *use);
 

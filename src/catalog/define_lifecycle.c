@@ -481,13 +481,13 @@ lc_create_views(const char *lifecycle)
 	lc_identity_restore(&saved);
 }
 
-static void
-drop_all_triggers(LcLifecycle *lc)
+/* The tables of the event sources, broken ones too. */
+static List *
+source_tables(LcLifecycle *lc)
 {
 	Oid			type = TEXTOID;
 	Datum		value = CStringGetTextDatum(lc->name);
-	List	   *sources = NIL;
-	ListCell   *cell;
+	List	   *tables = NIL;
 	LcIdentity	saved;
 
 	lc_identity_extension(&saved);
@@ -498,11 +498,25 @@ drop_all_triggers(LcLifecycle *lc)
 	{
 		bool		isnull;
 
-		sources = lappend_oid(sources, DatumGetObjectId(SPI_getbinval(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, 1, &isnull)));
+		tables = lappend_oid(tables, DatumGetObjectId(SPI_getbinval(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, 1, &isnull)));
 	}
+	return tables;
+}
+
+/* Locks the user's tables and the queue, which keeps out who writes and the worker, and drops the triggers. */
+static void
+drop_all_triggers(LcLifecycle *lc)
+{
+	List	   *tables = source_tables(lc);
+	Oid			queue = get_relname_relid("_due", get_namespace_oid(lc->schema, true));
+	ListCell   *cell;
+
 	if (OidIsValid(lc->on_table))
-		lc_triggers_drop(lc->name, lc->on_table);
-	foreach(cell, sources)
+		tables = list_append_unique_oid(tables, lc->on_table);
+	if (tables == NIL)
+		return;
+	lc_lock_to_drop(OidIsValid(queue) ? lcons_oid(queue, list_copy(tables)) : tables);
+	foreach(cell, tables)
 		lc_triggers_drop(lc->name, lfirst_oid(cell));
 }
 
@@ -542,10 +556,7 @@ lifecycle_drop_lifecycle(PG_FUNCTION_ARGS)
 		lc = lc_lifecycle_get(name, false);
 	owner = owner_of(lc);
 	if (OidIsValid(lc->on_table))
-	{
 		lc_check_definer(lc);
-		lc_lock_table(lc->on_table);
-	}
 	else if (OidIsValid(owner) ? !has_privs_of_role(GetUserId(), owner) : !superuser())
 		ereport(ERROR,
 				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),

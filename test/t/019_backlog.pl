@@ -75,7 +75,7 @@ is( $node->safe_psql('postgres', "SELECT count(*), count(DISTINCT (enrollment_id
 	3 * $customers . '|' . 3 * $customers, 'every message is there once');
 is($node->safe_psql('postgres', "SELECT * FROM lifecycle.verify('customer')"), '', 'verify() finds nothing');
 
-# A lifecycle that is dropped with a window in hand
+# A lifecycle that is dropped while the worker runs a window of it: neither waits for the other with something in hand.
 enter($node, 'postgres', 2 * $customers + 1, 3 * $customers);
 ok($node->poll_query_until('postgres', "SELECT count(*) = 2 * $customers FROM customer._due WHERE kind = 'w'"), 'and again');
 $node->safe_psql('postgres', 'SELECT lifecycle.pause()');
@@ -83,10 +83,7 @@ overdue();
 $offset = -s $node->logfile;
 $node->safe_psql('postgres', 'SELECT lifecycle.resume()');
 $node->wait_for_log($taken, $offset);
-$node->safe_psql('postgres', 'SELECT lifecycle.pause()');
-cmp_ok($node->safe_psql('postgres', 'SELECT count(*) FROM customer._due'), '>', 0, 'the worker stops before its end');
 $node->safe_psql('postgres', "SELECT lifecycle.drop_lifecycle('customer')");
-$node->safe_psql('postgres', 'SELECT lifecycle.resume()');
 wait_for_scheduler($node, 'postgres');
 pass('the worker goes on without it');
 
