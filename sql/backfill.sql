@@ -67,6 +67,16 @@ SELECT s.subject_id, s.stage, p.stage FROM live.subjects s JOIN past.subjects p 
 CREATE TEMP TABLE before AS SELECT * FROM past.transitions;
 CALL backfill('past');
 SELECT count(*) FROM (TABLE before EXCEPT TABLE past.transitions) x;
+SELECT subjects, began_at <= finished_at AS finished FROM backfills WHERE lifecycle = 'past';
+-- a lifecycle that is dropped in the middle of its backfill begins at the beginning when it is defined again
+UPDATE backfills SET position = '30', finished_at = NULL WHERE lifecycle = 'past';
+SELECT drop_lifecycle('past');
+SELECT count(*) FROM backfills WHERE lifecycle = 'past';
+SET client_min_messages = warning;
+SELECT define_it('past');
+RESET client_min_messages;
+CALL backfill('past');
+SELECT subjects FROM backfills WHERE lifecycle = 'past';
 -- a waiver; errors
 SELECT define_lifecycle('third', 'people');
 SELECT waive_backfill('third');

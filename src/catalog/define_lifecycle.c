@@ -543,7 +543,7 @@ Datum
 lifecycle_drop_lifecycle(PG_FUNCTION_ARGS)
 {
 	static const char *const tables[] = {"workflow_steps", "workflow_triggers", "workflow_versions", "workflows", "templates",
-	"transition_rules", "event_sources", "stages"};
+	"transition_rules", "event_sources", "stages", "backfills", "_interrupted"};
 	char	   *name = lc_arg_required(fcinfo, 0, "lifecycle");
 	LcLifecycle *lc;
 	LcIdentity	saved;
