@@ -1,5 +1,5 @@
 # The memory of the scheduler and of a backend that captures does not grow with the number of batches and statements: two of each for each of
-# LIFECYCLE_MEMORY_RUNS customers. 50000 of them, for 100,000 batches, take some minutes.
+# LIFECYCLE_MEMORY_RUNS customers: 100,000 batches.
 use strict;
 use warnings FATAL => 'all';
 use FindBin;
@@ -8,7 +8,7 @@ use LifecycleTest;
 use PostgreSQL::Test::Utils;
 use Test::More;
 
-my $runs = $ENV{LIFECYCLE_MEMORY_RUNS} // 5000;
+my $runs = $ENV{LIFECYCLE_MEMORY_RUNS} // 50000;
 my $node = new_node('main', 'fsync = off', 'lifecycle.batch_size = 1', 'max_wal_size = 4GB', 'shared_buffers = 128MB',
 	'log_statement = none');
 define_shop($node, 'postgres');
