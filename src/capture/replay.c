@@ -473,12 +473,9 @@ begin_position(const char *lifecycle)
 {
 	Progress	none = {0};
 
+	run_extension("DELETE FROM lifecycle.backfills WHERE lifecycle = $1 AND finished_at IS NOT NULL", lifecycle, NULL, &none);
 	run_extension("INSERT INTO lifecycle.backfills AS b (lifecycle, position, subjects, events, transitions) "
-				  "VALUES ($1, $2, $3, $4, $5) ON CONFLICT (lifecycle) DO UPDATE SET updated_at = pg_catalog.clock_timestamp(), "
-				  "(subjects, events, transitions, began_at, finished_at) = ROW ("
-				  "CASE WHEN b.finished_at IS NULL THEN b.subjects ELSE 0 END, CASE WHEN b.finished_at IS NULL THEN b.events ELSE 0 END, "
-				  "CASE WHEN b.finished_at IS NULL THEN b.transitions ELSE 0 END, "
-				  "CASE WHEN b.finished_at IS NULL THEN b.began_at ELSE pg_catalog.clock_timestamp() END, NULL) "
+				  "VALUES ($1, $2, $3, $4, $5) ON CONFLICT (lifecycle) DO UPDATE SET updated_at = pg_catalog.clock_timestamp() "
 				  "RETURNING b.position", lifecycle, NULL, &none);
 	return SPI_getvalue(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1);
 }
@@ -511,9 +508,8 @@ lifecycle_backfill(PG_FUNCTION_ARGS)
 		more = replay_batch(lc, &position, batch_size, enroll, &progress);
 		run_extension(more ?
 					  "UPDATE lifecycle.backfills SET position = $2, subjects = subjects + $3, events = events + $4, "
-					  "transitions = transitions + $5, updated_at = pg_catalog.clock_timestamp(), finished_at = NULL WHERE lifecycle = $1" :
-					  "UPDATE lifecycle.backfills SET position = NULL, finished_at = pg_catalog.clock_timestamp() "
-					  "WHERE lifecycle = $1 AND $2 IS NULL AND $3 + $4 + $5 >= 0", lifecycle, more ? position : NULL, &progress);
+					  "transitions = transitions + $5, updated_at = pg_catalog.clock_timestamp() WHERE lifecycle = $1" :
+					  "UPDATE lifecycle.backfills SET position = NULL, finished_at = pg_catalog.clock_timestamp() WHERE lifecycle = $1", lifecycle, more ? position : NULL, &progress);
 		if (!more)
 			finish(lifecycle);
 		total.subjects += progress.subjects;

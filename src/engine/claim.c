@@ -389,7 +389,7 @@ lc_claim_runs(LcRunBatch *batch, LcQueueScan *scan, int limit)
 	if (claim.index_scan != NULL)
 	{
 		/* what is left would make us forget it */
-		if (!claim.at_end && limit <= LC_AHEAD / 4 && claim.left == DT_NOEND && !batch->advances)
+		if (!claim.at_end && limit <= LC_SMALL_BATCH && claim.left == DT_NOEND && !batch->advances)
 			read_ahead(&claim, limit);
 		else if (!claim.at_end && claim.fills)
 			lc_window_fill(scan, claim.index_scan, limit, batch->now);

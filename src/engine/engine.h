@@ -7,7 +7,9 @@
 #include "catalog/definitions.h"
 #include "storage/itemptr.h"
 
-#define LC_AHEAD 2048
+/* Batches up to so many rows read ahead in due order, larger ones take windows of a backlog. */
+#define LC_SMALL_BATCH	512
+#define LC_AHEAD		(4 * LC_SMALL_BATCH)
 
 /* A due row that has been seen and not been looked at. */
 typedef struct LcCandidate

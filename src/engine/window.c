@@ -35,7 +35,7 @@ compare_candidates(const LcCandidate *a, const LcCandidate *b)
 int
 lc_window_rows(int limit)
 {
-	return limit > LC_WINDOW_LEAST ? limit * LC_WINDOW_BATCHES : 0;
+	return limit > LC_SMALL_BATCH ? limit * LC_WINDOW_BATCHES : 0;
 }
 
 void

@@ -7,8 +7,7 @@
 #include "access/genam.h"
 #include "engine/engine.h"
 
-/* For larger batches than this, and for how many of them. */
-#define LC_WINDOW_LEAST		512
+/* For how many batches a window is. */
 #define LC_WINDOW_BATCHES	10
 
 /* Reads on in an index scan over due_at that wants index tuples, for as much as is due; keeps nothing unless it is more than a batch. */

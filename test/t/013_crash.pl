@@ -34,9 +34,7 @@ sub get_busy
 	$node->safe_psql('postgres', 'UPDATE gate SET open = false');
 	enter($node, 'postgres', $last + 1, $last + 100);
 	$last += 100;
-	$node->poll_query_until('postgres',
-		"SELECT count(*) = 1 FROM pg_stat_activity WHERE backend_type = 'lifecycle scheduler' AND wait_event = 'PgSleep'")
-	  or die 'not busy';
+	wait_until_busy($node);
 	return scheduler_pid($node, 'postgres');
 }
 
@@ -102,7 +100,7 @@ $node->restart;
 check('server restarted');
 
 # a row that kills the server each time that it is run
-my $crashes = () = slurp_file($node->logfile) =~ /was terminated by signal 9/g;
+my $crashes = crashes($node);
 $node->safe_psql(
 	'postgres', q{
 	SET search_path = public, lifecycle;
@@ -125,7 +123,7 @@ ok($node->poll_query_until('postgres',
 	'and the others run on');
 is($node->safe_psql('postgres', "SELECT count(*), count(DISTINCT (subject_id, step)) FROM customer.messages WHERE workflow = 'poison'"),
 	'18|18', 'with every effect once');
-is((() = slurp_file($node->logfile) =~ /was terminated by signal 9/g) - $crashes, 3, 'after one crash unseen and lifecycle.max_attempts counted');
+is(crashes($node) - $crashes, 3, 'after one crash unseen and lifecycle.max_attempts counted');
 is($node->safe_psql('postgres', "SELECT * FROM lifecycle.verify('customer')"), '', 'verify() finds nothing');
 
 $node->stop;

@@ -26,12 +26,6 @@ $node->safe_psql(
 		steps => steps(run_sql('SELECT pass_gate(customer.id)')));
 });
 
-sub restarts
-{
-	my $n = () = slurp_file($node->logfile) =~ /was terminated by signal 9/g;
-	return $n;
-}
-
 sub interrupted
 {
 	return $node->safe_psql('postgres', 'SELECT lifecycle, batch_rows, attempts FROM lifecycle._interrupted');
@@ -41,15 +35,11 @@ wait_for_scheduler($node, 'postgres');
 is(interrupted(), '', 'nothing is interrupted on a healthy server');
 $node->safe_psql('postgres', 'UPDATE gate SET open = false');
 enter($node, 'postgres', 1, 6000);
-$node->poll_query_until('postgres',
-	"SELECT count(*) = 1 FROM pg_stat_activity WHERE backend_type = 'lifecycle scheduler' AND wait_event = 'PgSleep'")
-  or die 'not busy';
+wait_until_busy($node);
 my $pid = scheduler_pid($node, 'postgres');
 kill 'KILL', $pid;
-$node->poll_query_until('postgres', "SELECT count(*) = 0 FROM pg_stat_activity WHERE pid = $pid");
-$node->poll_query_until('postgres',
-	"SELECT count(*) = 1 FROM pg_stat_activity WHERE backend_type = 'lifecycle scheduler' AND wait_event = 'PgSleep'")
-  or die 'not busy again';
+wait_until_gone($node, $pid);
+wait_until_busy($node);
 is(interrupted(), 'customer|64|0', 'after a crash batches are an eighth');
 like($node->safe_psql('postgres', "SELECT value || ': ' || detail FROM lifecycle.status() WHERE what = 'batches'"),
 	qr/^64 rows: .*crash/, 'status() says so');
@@ -61,7 +51,7 @@ is(interrupted(), '', 'and nothing is interrupted');
 cmp_ok(worker($node, 'postgres', 'batches'), '<', 25, 'few batches for 6,000 rows');
 
 # a row in the middle that kills the server each time
-my $before = restarts();
+my $before = crashes($node);
 $node->psql(
 	'postgres', q{
 	INSERT INTO customers SELECT -g, 'x' FROM generate_series(1001, 2000) g;
@@ -70,7 +60,7 @@ ok($node->poll_query_until('postgres', "SELECT count(*) = 1 FROM customer.failur
 	'a row that kills the server is parked');
 ok($node->poll_query_until('postgres', "SELECT count(*) = 999 FROM customer.enrollments WHERE subject_id < 0 AND exit_reason = 'completed'"),
 	'and the others run on');
-is(restarts() - $before, 5, 'after a crash each with 512, 64 and 8 rows, and lifecycle.max_attempts alone');
+is(crashes($node) - $before, 5, 'after a crash each with 512, 64 and 8 rows, and lifecycle.max_attempts alone');
 is($node->safe_psql('postgres', 'SELECT subject_id, attempts, sqlstate FROM customer.failures'), '-1300|2|57P02', 'nobody else has failed');
 is($node->safe_psql('postgres', "SELECT * FROM lifecycle.verify('customer')"), '', 'verify() finds nothing');
 

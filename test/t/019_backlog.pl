@@ -19,25 +19,35 @@ $node->safe_psql(
 	SELECT define_workflow('customer', 'other', state => 'live', entry => on_event('go'), exit => on_event('stop'),
 		steps => steps(delay('1 hour'), send('email', 'hello')))});
 wait_for_scheduler($node, 'postgres');
-enter($node, 'postgres', 1, $customers);
-ok($node->poll_query_until('postgres', "SELECT count(*) = 2 * $customers FROM customer._due WHERE kind = 'w'"), 'everybody waits twice');
 
-# All of them overdue, in an order that has nothing to do with that of the table.
-sub overdue
+# So many customers more, who wait twice; then all of them are overdue, in an order that has nothing to do with that of the table.
+sub enter_overdue
 {
+	my ($first, $last) = @_;
+	enter($node, 'postgres', $first, $last);
+	ok($node->poll_query_until('postgres', "SELECT count(*) = 2 * $customers FROM customer._due WHERE kind = 'w'"), "$first to $last wait twice");
+	$node->safe_psql('postgres', 'SELECT lifecycle.pause()');
 	$node->safe_psql('postgres',
 		"UPDATE customer._due SET due_at = now() - interval '1 second' - ('x' || left(md5(enrollment_id::text), 6))::bit(24)::integer * interval '1 ms'");
 	return;
 }
-$node->safe_psql('postgres', 'SELECT lifecycle.pause()');
-overdue();
+
+# Lets the worker go, until it has a window in hand.
+sub resume_into_window
+{
+	my $offset = -s $node->logfile;
+	$node->safe_psql('postgres', 'SELECT lifecycle.resume()');
+	$node->wait_for_log($taken, $offset);
+	return;
+}
+
+enter_overdue(1, $customers);
 
 # Some are held by somebody else, some leave while the backlog is run.
 my $holder = $node->background_psql('postgres');
 $holder->query_safe('BEGIN');
 $holder->query_safe('SELECT count(*) FROM (SELECT FROM customer._due WHERE subject_id <= 10 FOR UPDATE) held');
-$node->safe_psql('postgres', 'SELECT lifecycle.resume()');
-$node->wait_for_log($taken);
+resume_into_window();
 for my $part (0 .. 7)
 {
 	$node->safe_psql('postgres', "INSERT INTO events (customer_id, name) SELECT g, 'stop' FROM generate_series(11 + $part, $customers, 8) g");
@@ -62,13 +72,8 @@ is( $node->safe_psql(
 is($node->safe_psql('postgres', "SELECT * FROM lifecycle.verify('customer')"), '', 'verify() finds nothing');
 
 # A worker that is killed with a window in hand: what it knew of places is gone, and nothing else.
-enter($node, 'postgres', $customers + 1, 2 * $customers);
-ok($node->poll_query_until('postgres', "SELECT count(*) = 2 * $customers FROM customer._due WHERE kind = 'w'"), 'as many again wait');
-$node->safe_psql('postgres', 'SELECT lifecycle.pause()');
-overdue();
-my $offset = -s $node->logfile;
-$node->safe_psql('postgres', 'SELECT lifecycle.resume()');
-$node->wait_for_log($taken, $offset);
+enter_overdue($customers + 1, 2 * $customers);
+resume_into_window();
 kill 'KILL', scheduler_pid($node, 'postgres');
 ok($node->poll_query_until('postgres', 'SELECT count(*) = 0 FROM customer._due'), 'after a crash the rest is run');
 is( $node->safe_psql('postgres', "SELECT count(*), count(DISTINCT (enrollment_id, step)) FROM customer.messages WHERE subject_id > $customers"),
@@ -76,13 +81,8 @@ is( $node->safe_psql('postgres', "SELECT count(*), count(DISTINCT (enrollment_id
 is($node->safe_psql('postgres', "SELECT * FROM lifecycle.verify('customer')"), '', 'verify() finds nothing');
 
 # A lifecycle that is dropped while the worker runs a window of it: neither waits for the other with something in hand.
-enter($node, 'postgres', 2 * $customers + 1, 3 * $customers);
-ok($node->poll_query_until('postgres', "SELECT count(*) = 2 * $customers FROM customer._due WHERE kind = 'w'"), 'and again');
-$node->safe_psql('postgres', 'SELECT lifecycle.pause()');
-overdue();
-$offset = -s $node->logfile;
-$node->safe_psql('postgres', 'SELECT lifecycle.resume()');
-$node->wait_for_log($taken, $offset);
+enter_overdue(2 * $customers + 1, 3 * $customers);
+resume_into_window();
 $node->safe_psql('postgres', "SELECT lifecycle.drop_lifecycle('customer')");
 wait_for_scheduler($node, 'postgres');
 pass('the worker goes on without it');

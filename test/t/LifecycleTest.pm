@@ -8,7 +8,8 @@ use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use Test::More;
 
-our @EXPORT = qw(new_node define_shop enter worker scheduler_pid wait_for_scheduler wait_for_no_scheduler wait_until_done is_sound wait_until_gone);
+our @EXPORT = qw(new_node define_shop enter worker scheduler_pid wait_for_scheduler wait_for_no_scheduler wait_until_done is_sound wait_until_gone
+	wait_until_busy crashes);
 
 # A server with the library preloaded; further lines of configuration.
 sub new_node
@@ -91,6 +92,24 @@ sub wait_until_gone
 {
 	my ($node, $pid) = @_;
 	return $node->poll_query_until('postgres', "SELECT count(*) = 0 FROM pg_stat_activity WHERE pid = $pid");
+}
+
+# Waits until the scheduler is in a batch that sleeps.
+sub wait_until_busy
+{
+	my ($node) = @_;
+	$node->poll_query_until('postgres',
+		"SELECT count(*) = 1 FROM pg_stat_activity WHERE backend_type = 'lifecycle scheduler' AND wait_event = 'PgSleep'")
+	  or die 'not busy';
+	return;
+}
+
+# How often a process of the server was killed.
+sub crashes
+{
+	my ($node) = @_;
+	my $n = () = slurp_file($node->logfile) =~ /was terminated by signal 9/g;
+	return $n;
 }
 
 # Waits until every run of the workflow has ended.
