@@ -13,7 +13,9 @@ OBJS = \
 	src/capture/batch.o \
 	src/capture/becomes.o \
 	src/capture/changes.o \
+	src/capture/collected.o \
 	src/capture/fold.o \
+	src/capture/listen.o \
 	src/capture/match.o \
 	src/capture/move.o \
 	src/capture/replay.o \

@@ -1,7 +1,7 @@
 /*
  * becomes.c: event sources with a condition that a row becomes: the insert or the update that makes it true is the event.
  *
- * The row as it was is read from OLD rows, in the order of the NEW ones. It only saves work or an event: where it is missing, the row counts as new.
+ * Where the row as it was is missing, the row counts as new.
  */
 #include "postgres.h"
 
@@ -10,22 +10,12 @@
 #include "rows.h"
 #include "utils/memutils.h"
 
-/* Keeps the row as it was before the update with its event. */
 void
-lc_rows_add_old(LcRows *rows, LcEvent *event, TupleTableSlot *slot, TupleTableSlot *old_slot)
+lc_rows_add_old(LcRows *rows, LcEvent *event, TupleTableSlot *old_slot)
 {
-	LcSource   *source = rows->source;
 	MemoryContext old = MemoryContextSwitchTo(rows->context);
 
 	event->old_row = lc_row_keep(rows->columns, old_slot);
-	if (source->key_attnum > 0 && event->row)
-	{
-		int			position = rows->columns->positions[source->key_attnum - 1];
-
-		/* Not the same row after all: an update of the key, or rows in another order. */
-		if (position >= 0 && !lc_same_value(rows->columns, position, event->row, event->old_row))
-			event->old_row = NULL;
-	}
 	MemoryContextSwitchTo(old);
 }
 

@@ -268,7 +268,7 @@ lifecycle_capture(PG_FUNCTION_ARGS)
 	deconstruct_array(array, type, -1, false, TYPALIGN_DOUBLE, &values, &nulls, &n);
 	desc = lookup_rowtype_tupdesc(type, -1);
 	slot = MakeSingleTupleTableSlot(desc, &TTSOpsHeapTuple);
-	rows = lc_rows_begin(lc, source);
+	rows = lc_rows_begin(lc, source, CurrentMemoryContext);
 	for (int i = 0; i < n; i++)
 	{
 		HeapTupleData tuple;

@@ -1,167 +1,23 @@
 /*
- * rows.c: the trigger functions: reading changed rows, and keeping those that somebody listens to.
+ * rows.c: rows of an event source that somebody listens to: the prefilter, what is kept of a row, the order in which rows are folded.
  *
- * Most rows are of no interest, and must cost next to nothing: until a row is kept, nothing is allocated but a slot, no SQL is run, and the role stays who
- * it is. The transition table is read in C, once. Invalidations are accepted first: a long transaction that repeats a prepared INSERT would otherwise
- * never learn of a new definition.
- *
- * The names of the lifecycle and of the source are arguments of the trigger, never OIDs, and the trigger checks that its table is the registered one.
+ * Most rows are of no interest, and must cost next to nothing: until a row is kept nothing is allocated.
  */
 #include "postgres.h"
 
-#include "access/htup_details.h"
-#include "access/relation.h"
-#include "access/tupconvert.h"
-#include "access/xact.h"
 #include "batch.h"
 #include "catalog/owner.h"
-#include "catalog/partition.h"
 #include "catalog/pg_type.h"
 #include "clock.h"
-#include "commands/trigger.h"
-#include "executor/spi.h"
-#include "guc.h"
 #include "miscadmin.h"
 #include "rows.h"
 #include "utils/builtins.h"
 #include "utils/date.h"
 #include "utils/datum.h"
-#include "utils/inval.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
-#include "utils/rel.h"
 #include "utils/timestamp.h"
-#include "utils/tuplestore.h"
 #include "worker/worker.h"
-
-PG_FUNCTION_INFO_V1(lifecycle_capture_subject);
-PG_FUNCTION_INFO_V1(lifecycle_capture_event);
-
-/* Lifecycles that were not defined when their trigger fired: each is warned of once in a session. */
-static List *warned = NIL;
-
-/* Is this the first time in the session that this has to be warned of? */
-static bool
-is_first(const char *what)
-{
-	ListCell   *cell;
-	MemoryContext old;
-
-	foreach(cell, warned)
-		if (strcmp(lfirst(cell), what) == 0)
-			return false;
-	old = MemoryContextSwitchTo(TopMemoryContext);
-	warned = lappend(warned, pstrdup(what));
-	MemoryContextSwitchTo(old);
-	return true;
-}
-
-static void
-warn_once(const char *lifecycle, const char *table)
-{
-	if (is_first(lifecycle))
-		ereport(WARNING,
-				(errcode(ERRCODE_UNDEFINED_OBJECT),
-				 errmsg("lifecycle \"%s\" is not defined for table \"%s\": its changes are not captured", lifecycle, table),
-				 errhint("Define the lifecycle again, or drop the triggers lifecycle_… of the table.")));
-}
-
-/* What is broken must not break the application: its rows are not captured, visibly. */
-static void
-warn_broken(LcLifecycle *lc, const char *problem, const char *hint)
-{
-	if (lc_guc_on_error == LC_ON_ERROR_RAISE)
-		ereport(ERROR,
-				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-				 errmsg("changes cannot be captured for lifecycle \"%s\": %s", lc->name, problem),
-				 errhint("%s", hint)));
-	lc_stats_count(lc->name, "statements not captured", 1);
-	if (is_first(psprintf("%s: %s", lc->name, problem)))
-		ereport(WARNING,
-				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-				 errmsg("changes are not captured for lifecycle \"%s\": %s", lc->name, problem),
-				 errhint("%s", hint)));
-}
-
-/*
- * Loads the definitions of a lifecycle that this backend does not have at hand. Definitions that cannot be loaded must not break the application: they are warned of, and false is returned.
- */
-static bool
-load_lifecycle(const char *name, LcLifecycle **result)
-{
-	MemoryContext context = CurrentMemoryContext;
-	ResourceOwner owner = CurrentResourceOwner;
-	LcLifecycle *volatile lc = NULL;
-	volatile bool loaded = true;
-
-	if (lc_guc_on_error == LC_ON_ERROR_RAISE)
-	{
-		*result = lc_lifecycle_find(name);
-		return true;
-	}
-	BeginInternalSubTransaction(NULL);
-	MemoryContextSwitchTo(context);
-	PG_TRY();
-	{
-		lc = lc_lifecycle_find(name);
-		ReleaseCurrentSubTransaction();
-	}
-	PG_CATCH();
-	{
-		ErrorData  *error;
-
-		MemoryContextSwitchTo(context);
-		error = CopyErrorData();
-		FlushErrorState();
-		RollbackAndReleaseCurrentSubTransaction();
-		MemoryContextSwitchTo(context);
-		CurrentResourceOwner = owner;
-		if (lc_must_raise(error))
-			ReThrowError(error);
-		loaded = false;
-		lc_stats_count(name, "statements not captured", 1);
-		ereport(WARNING,
-				(errcode(error->sqlerrcode),
-				 errmsg("changes are not captured by lifecycle \"%s\": %s", name, error->message),
-				 error->hint ? errhint("%s", error->hint) : 0));
-	}
-	PG_END_TRY();
-	MemoryContextSwitchTo(context);
-	CurrentResourceOwner = owner;
-	*result = lc;
-	return loaded;
-}
-
-/* The lifecycle whose trigger this is, or NULL when there is nothing to do. */
-static LcLifecycle *
-trigger_lifecycle(FunctionCallInfo fcinfo, int nargs)
-{
-	TriggerData *data = (TriggerData *) fcinfo->context;
-	LcLifecycle *lc;
-
-	if (!CALLED_AS_TRIGGER(fcinfo))
-		ereport(ERROR,
-				(errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
-				 errmsg("this function is called by triggers only")));
-	if (data->tg_trigger->tgnargs < nargs)
-		ereport(ERROR,
-				(errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
-				 errmsg("trigger \"%s\" lacks arguments", data->tg_trigger->tgname)));
-	if (!lc_guc_capture)
-		return NULL;
-	AcceptInvalidationMessages();
-	lc = lc_lifecycle_cached(data->tg_trigger->tgargs[0]);
-	if (lc == NULL && !load_lifecycle(data->tg_trigger->tgargs[0], &lc))
-		return NULL;
-	if (lc == NULL)
-		warn_once(data->tg_trigger->tgargs[0], RelationGetRelationName(data->tg_relation));
-	else if (lc->broken)
-	{
-		warn_broken(lc, lc->broken, lc->broken_hint);
-		return NULL;
-	}
-	return lc;
-}
 
 /* ----- keys and times ----- */
 
@@ -289,9 +145,9 @@ lc_row_listener(LcLifecycle *lc, LcSource *source, TupleTableSlot *slot)
 }
 
 LcRows *
-lc_rows_begin(LcLifecycle *lc, LcSource *source)
+lc_rows_begin(LcLifecycle *lc, LcSource *source, MemoryContext parent)
 {
-	MemoryContext context = AllocSetContextCreate(CurrentMemoryContext, "lifecycle kept rows", ALLOCSET_DEFAULT_SIZES);
+	MemoryContext context = AllocSetContextCreate(parent, "lifecycle kept rows", ALLOCSET_DEFAULT_SIZES);
 	LcRows	   *rows = MemoryContextAllocZero(context, sizeof(LcRows));
 
 	rows->context = context;
@@ -338,6 +194,14 @@ lc_rows_add(LcRows *rows, TupleTableSlot *slot, LcListener *listener)
 	event->row = lc_row_keep(rows->columns, slot);
 	MemoryContextSwitchTo(old);
 	return event;
+}
+
+/* What one statement may keep at once. One that keeps more is captured in portions, each in the order of the events' times. */
+bool
+lc_rows_full(LcRows *rows)
+{
+	return rows->n > 0 && rows->n % 1024 == 0 &&
+		MemoryContextMemAllocated(rows->context, true) > Max((Size) work_mem * 1024, (Size) 64 * 1024 * 1024);
 }
 
 /* What sorting compares: integer keys as they are, others through their event. */
@@ -441,185 +305,4 @@ lc_rows_run(LcRows *rows)
 	if (rows->orphans > 0)
 		lc_stats_count(lc->name, "events without subject", rows->orphans);
 	MemoryContextDelete(rows->context);
-}
-
-/* ----- triggers ----- */
-
-/* Reads a transition table from its beginning. */
-static void
-rewind_store(Tuplestorestate *store)
-{
-	tuplestore_select_read_pointer(store, 0);
-	tuplestore_rescan(store);
-}
-
-/* What one statement may keep at once. One that keeps more is captured in portions, each in the order of the events' times. */
-static Size
-portion_bytes(void)
-{
-	return Max((Size) work_mem * 1024, (Size) 64 * 1024 * 1024);
-}
-
-static void
-capture_statement(LcLifecycle *lc, LcSource *source, TriggerData *data)
-{
-	TupleTableSlot *slot;
-	TupleTableSlot *old_slot = NULL;
-	LcRows	   *rows = NULL;
-	bool		update = TRIGGER_FIRED_BY_UPDATE(data->tg_event);
-
-	if (data->tg_newtable == NULL || lc->nlisteners == 0 || (source->name_attnum == 0 && lc_row_listener(lc, source, NULL) == NULL))
-		return;
-	slot = MakeSingleTupleTableSlot(RelationGetDescr(data->tg_relation), &TTSOpsMinimalTuple);
-	rewind_store(data->tg_newtable);
-	if (update && data->tg_oldtable)
-	{
-		old_slot = MakeSingleTupleTableSlot(RelationGetDescr(data->tg_relation), &TTSOpsMinimalTuple);
-		rewind_store(data->tg_oldtable);
-	}
-	while (tuplestore_gettupleslot(data->tg_newtable, true, false, slot))
-	{
-		LcListener *listener;
-		bool		paired = old_slot && tuplestore_gettupleslot(data->tg_oldtable, true, false, old_slot);
-		LcEvent    *event;
-
-		listener = lc_row_listener(lc, source, slot);
-		if (listener == NULL)
-			continue;
-		if (rows == NULL)
-			rows = lc_rows_begin(lc, source);
-		event = lc_rows_add(rows, slot, listener);
-		if (event && paired)
-			lc_rows_add_old(rows, event, slot, old_slot);
-		if (rows->n % 1024 == 0 && MemoryContextMemAllocated(rows->context, true) > portion_bytes())
-		{
-			lc_rows_run(rows);
-			rows = NULL;
-		}
-	}
-	ExecDropSingleTupleTableSlot(slot);
-	if (old_slot)
-		ExecDropSingleTupleTableSlot(old_slot);
-	if (rows)
-		lc_rows_run(rows);
-}
-
-/* One row: of a partitioned table, or of one that is written by logical replication. */
-static void
-capture_row(LcLifecycle *lc, LcSource *source, TriggerData *data)
-{
-	bool		update = TRIGGER_FIRED_BY_UPDATE(data->tg_event);
-	TupleDesc	desc = RelationGetDescr(data->tg_relation);
-	TupleTableSlot *slot = update ? data->tg_newslot : data->tg_trigslot;
-	TupleTableSlot *old_slot = update ? data->tg_trigslot : NULL;
-	Relation	parent = NULL;
-	TupleTableSlot *mapped = NULL;
-	TupleTableSlot *old_mapped = NULL;
-	LcListener *listener;
-	LcRows	   *rows;
-	LcEvent    *event;
-
-	if (RelationGetRelid(data->tg_relation) != source->table)
-	{
-		TupleConversionMap *map;
-
-		parent = relation_open(source->table, AccessShareLock);
-		map = convert_tuples_by_name(desc, RelationGetDescr(parent));
-		if (map)
-		{
-			mapped = MakeSingleTupleTableSlot(RelationGetDescr(parent), &TTSOpsVirtual);
-			slot = execute_attr_map_slot(map->attrMap, slot, mapped);
-			if (old_slot)
-			{
-				old_mapped = MakeSingleTupleTableSlot(RelationGetDescr(parent), &TTSOpsVirtual);
-				old_slot = execute_attr_map_slot(map->attrMap, old_slot, old_mapped);
-			}
-		}
-	}
-	listener = lc_row_listener(lc, source, slot);
-	if (listener)
-	{
-		rows = lc_rows_begin(lc, source);
-		event = lc_rows_add(rows, slot, listener);
-		if (event && old_slot)
-			lc_rows_add_old(rows, event, slot, old_slot);
-		lc_rows_run(rows);
-	}
-	if (mapped)
-		ExecDropSingleTupleTableSlot(mapped);
-	if (old_mapped)
-		ExecDropSingleTupleTableSlot(old_mapped);
-	if (parent)
-		relation_close(parent, AccessShareLock);
-}
-
-/* Is this the table of the source, or a partition of it? */
-static LcSource *
-trigger_source(LcLifecycle *lc, TriggerData *data)
-{
-	Oid			table = RelationGetRelid(data->tg_relation);
-	const char *name = data->tg_trigger->tgargs[1];
-	LcSource   *source = lc_source_of_table(lc, table, name);
-
-	if (source == NULL && data->tg_relation->rd_rel->relispartition)
-	{
-		ListCell   *cell;
-
-		foreach(cell, get_partition_ancestors(table))
-			if ((source = lc_source_of_table(lc, lfirst_oid(cell), name)) != NULL)
-				break;
-	}
-	if (source == NULL)
-		warn_once(lc->name, RelationGetRelationName(data->tg_relation));
-	else if (source->broken)
-	{
-		warn_broken(lc, source->broken, "Define the event source again with lifecycle.define_event_source.");
-		return NULL;
-	}
-	return source;
-}
-
-/* AFTER trigger of an event source. Arguments: lifecycle, source. */
-Datum
-lifecycle_capture_event(PG_FUNCTION_ARGS)
-{
-	TriggerData *data = (TriggerData *) fcinfo->context;
-	LcLifecycle *lc = trigger_lifecycle(fcinfo, 2);
-	LcSource   *source;
-
-	if (lc == NULL)
-		return PointerGetDatum(NULL);
-	source = trigger_source(lc, data);
-	if (source == NULL)
-		return PointerGetDatum(NULL);
-	if (TRIGGER_FIRED_FOR_ROW(data->tg_event))
-		capture_row(lc, source, data);
-	else
-		capture_statement(lc, source, data);
-	return PointerGetDatum(NULL);
-}
-
-/* AFTER trigger of the subject table. Argument: lifecycle. */
-Datum
-lifecycle_capture_subject(PG_FUNCTION_ARGS)
-{
-	TriggerData *data = (TriggerData *) fcinfo->context;
-	LcLifecycle *lc = trigger_lifecycle(fcinfo, 1);
-
-	if (lc == NULL)
-		return PointerGetDatum(NULL);
-	if (RelationGetRelid(data->tg_relation) != lc->on_table)
-	{
-		warn_once(lc->name, RelationGetRelationName(data->tg_relation));
-		return PointerGetDatum(NULL);
-	}
-	if (TRIGGER_FIRED_BY_INSERT(data->tg_event))
-		lc_subject_inserted(lc, data->tg_newtable, RelationGetDescr(data->tg_relation));
-	else if (TRIGGER_FIRED_BY_UPDATE(data->tg_event))
-		lc_subject_updated(lc, data->tg_oldtable, data->tg_newtable, RelationGetDescr(data->tg_relation));
-	else if (TRIGGER_FIRED_BY_DELETE(data->tg_event))
-		lc_subject_deleted(lc, data->tg_oldtable, RelationGetDescr(data->tg_relation));
-	else if (TRIGGER_FIRED_BY_TRUNCATE(data->tg_event))
-		lc_subject_truncated(lc);
-	return PointerGetDatum(NULL);
 }

@@ -22,16 +22,28 @@ typedef struct LcRows
 	int64		orphans;
 } LcRows;
 
-extern LcRows *lc_rows_begin(LcLifecycle *lc, LcSource *source);
+/* Allocates below `parent`; lc_rows_run frees it. */
+extern LcRows *lc_rows_begin(LcLifecycle *lc, LcSource *source, MemoryContext parent);
 extern LcEvent *lc_rows_add(LcRows *rows, TupleTableSlot *slot, LcListener *listener);
-extern void lc_rows_add_old(LcRows *rows, LcEvent *event, TupleTableSlot *slot, TupleTableSlot *old_slot);
+extern bool lc_rows_full(LcRows *rows);
 extern void lc_rows_run(LcRows *rows);
 extern LcListener *lc_row_listener(LcLifecycle *lc, LcSource *source, TupleTableSlot *slot);
 extern TimestampTz lc_event_time(LcSource *source, Datum value, bool isnull, TimestampTz now);
 extern LcEvent **lc_sort_events(LcLifecycle *lc, LcEvent *events, int n);
 extern LcRow *lc_row_keep(LcColumns *columns, TupleTableSlot *slot);
 
-/* becomes.c: keeps the events for which the condition of their source has become true. */
+/* collected.c: begins to collect the rows of a statement. */
+extern LcRows *lc_collect(LcLifecycle *lc, LcSource *source);
+
+/* What the statement at work has collected; NULL: no statement trigger will fold it. begin: it will, also when this is its first row. */
+extern LcRows *lc_collected(LcLifecycle *lc, LcSource *source, bool begin);
+
+extern void lc_fold_collected(LcLifecycle *lc, LcSource *source);
+
+/* becomes.c: keeps the row as it was before the update with its event. */
+extern void lc_rows_add_old(LcRows *rows, LcEvent *event, TupleTableSlot *old_slot);
+
+/* Keeps the events for which the condition of their source has become true. */
 extern void lc_filter_becomes(LcRows *rows);
 
 /* changes.c: changed rows of the subject table. */

@@ -1,10 +1,7 @@
 /*
  * triggers.c: the triggers on the user's tables, as the definitions want them.
  *
- * On plain tables AFTER … FOR EACH STATEMENT with transition tables. On partitioned sources, and where the source says by_row, AFTER … FOR EACH ROW with
- * WHEN (name IN (…)): a statement trigger would turn the multi-insert of COPY off there, does not see rows that are inserted into a
- * partition, and never fires for logical replication. Such a trigger is made anew when the names that somebody listens to change; its last argument is
- * a hash of them, so that it is left alone when they do not.
+ * What they do is said in listen.c. Those of sources ask at run time which names somebody listens to, so they need not change when that does.
  *
  * Creating a trigger takes ShareRowExclusiveLock on the table; a trigger that is there already takes none. The caller has checked that the current role
  * owns the subject table and may put triggers on the source.
@@ -53,7 +50,7 @@ static void
 create_trigger(Oid table, const char *name, const char *definition, bool always, List **wanted)
 {
 	char	   *comment = psprintf("Captures changes for a lifecycle. Made by the extension lifecycle; definition %08x.",
-								   hash_bytes((const unsigned char *) definition, strlen(definition)));
+								   hash_bytes((const unsigned char *) definition, strlen(definition)) ^ always);
 
 	*wanted = lappend(*wanted, pstrdup(name));
 	if (trigger_exists(table, name, comment))
@@ -112,47 +109,32 @@ create_subject_triggers(LcLifecycle *lc, List **wanted)
 								events[i][1], lc->on_table_sql, events[i][2], quote_literal_cstr(lc->name)), false, wanted);
 }
 
-/* WHEN (…) of a row trigger: the names that somebody listens to. */
-static char *
-when_listened(LcLifecycle *lc, LcSource *source)
-{
-	StringInfoData when;
-
-	initStringInfo(&when);
-	if (source->name_attnum == 0)
-		return when.data;
-	if (lc->nlisteners == 0)
-		return " WHEN (false)";
-	appendStringInfo(&when, " WHEN (NEW.%s::pg_catalog.text IN (", quote_identifier(source->name_column));
-	for (int i = 0; i < lc->nlisteners; i++)
-		appendStringInfo(&when, "%s%s", i ? ", " : "", quote_literal_cstr(lc->listeners[i].event));
-	appendStringInfoString(&when, "))");
-	return when.data;
-}
-
 static void
 create_source_triggers(LcLifecycle *lc, LcSource *source, List **wanted)
 {
-	static const char *const events[][4] = {
-		{"event", "INSERT", " REFERENCING NEW TABLE AS new_rows"},
-		{"becomes", "UPDATE", " REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows"},
-	};
+	static const char *const kinds[] = {"event", "fold", "begin"};
+	char	   *names[lengthof(kinds)];
 	char	   *table = lc_qualified_name(source->table);
+	const char *events = source->becomes ? "INSERT OR UPDATE" : "INSERT";
+	char	   *call = psprintf("EXECUTE FUNCTION lifecycle._capture_event(%s, %s)", quote_literal_cstr(lc->name), quote_literal_cstr(source->name));
+	char	   *event = source->name_column ? psprintf("NEW.%s::pg_catalog.text", quote_identifier(source->name_column)) :
+		quote_literal_cstr(source->event_name);
 
+	for (int i = 0; i < lengthof(kinds); i++)
+		names[i] = trigger_name(lc->name, psprintf("%s_%s", kinds[i], source->name));
 	/* What it has stays until it is defined again. */
 	if (source->broken)
 	{
-		for (int i = 0; i < lengthof(events); i++)
-			*wanted = lappend(*wanted, trigger_name(lc->name, psprintf("%s_%s", events[i][0], source->name)));
+		for (int i = 0; i < lengthof(kinds); i++)
+			*wanted = lappend(*wanted, names[i]);
 		return;
 	}
-	for (int i = 0; i < (source->becomes ? 2 : 1); i++)
-		create_trigger(source->table, trigger_name(lc->name, psprintf("%s_%s", events[i][0], source->name)),
-					   psprintf("AFTER %s ON %s%s FOR EACH %s%s EXECUTE FUNCTION lifecycle._capture_event(%s, %s)",
-								events[i][1], table, source->by_row ? "" : events[i][2], source->by_row ? "ROW" : "STATEMENT",
-								source->by_row ? when_listened(lc, source) : "", quote_literal_cstr(lc->name),
-								quote_literal_cstr(source->name)),
-					   source->by_row && get_rel_relkind(source->table) == RELKIND_RELATION, wanted);
+	create_trigger(source->table, names[0],
+				   psprintf("AFTER %s ON %s FOR EACH ROW WHEN (lifecycle._listens(%s, %s)) %s", events, table,
+							quote_literal_cstr(lc->name), event, call), source->replicated, wanted);
+	create_trigger(source->table, names[1], psprintf("AFTER %s ON %s FOR EACH STATEMENT %s", events, table, call), false, wanted);
+	if (get_rel_relkind(source->table) == RELKIND_PARTITIONED_TABLE)
+		create_trigger(source->table, names[2], psprintf("BEFORE INSERT ON %s FOR EACH STATEMENT %s", table, call), false, wanted);
 }
 
 /* (Re)creates the triggers on the subject table and on the sources, as the definitions now say. The caller is connected to SPI. */

@@ -6,7 +6,8 @@
  * before an ALTER TABLE that may do that the bodies are taken out (the functions stay, with their OIDs, owners and rights), and afterwards they are bound
  * again, from the text that PostgreSQL prints of them; a condition that does not fit the table any more refuses the ALTER TABLE.
  *
- * The same goes for a table that only a subquery of a condition reads. No more is taken out than PostgreSQL would refuse: text that is bound again can
+ * The same goes for a table that only a subquery of a condition reads, and for the row trigger of an event source, which reads the column with the names
+ * of its events: where the type of that changes, the trigger is dropped and made again. No more is taken out than PostgreSQL would refuse: text that is bound again can
  * mean something else by a new column (JOIN … USING of a renamed one).
  *
  * Locking: lc_lock_definitions when there is something to take out, so that two of them, or one and a definition, do not replace one function at once.
@@ -17,6 +18,7 @@
 #include "postgres.h"
 
 #include "access/xact.h"
+#include "capture/capture.h"
 #include "catalog/checks.h"
 #include "catalog/condition.h"
 #include "catalog/namespace.h"
@@ -37,10 +39,12 @@
 PG_FUNCTION_INFO_V1(lifecycle__table_altering);
 PG_FUNCTION_INFO_V1(lifecycle__table_altered);
 
+/* The body of a function, or the triggers of a lifecycle. */
 typedef struct TakenOut
 {
 	const void *statement;		/* the ALTER TABLE */
 	TransactionId transaction;
+	char	   *lifecycle;		/* the one whose triggers they are; NULL: a function */
 	Oid			owner;
 	Oid			function;
 	char	   *name;
@@ -58,9 +62,9 @@ forget(const void *statement)
 
 	foreach(cell, taken)
 	{
-		TakenOut   *function = lfirst(cell);
+		TakenOut   *one = lfirst(cell);
 
-		if (function->statement == statement || function->transaction != GetTopTransactionIdIfAny())
+		if (one->statement == statement || one->transaction != GetTopTransactionIdIfAny())
 			taken = foreach_delete_current(taken, cell);
 	}
 	if (taken == NIL && taken_context != NULL)
@@ -148,6 +152,20 @@ find_functions(AlterTableStmt *statement, List *tables)
 				"ORDER BY p.oid", 3, types, values, NULL);
 }
 
+/* Remembers something that the statement takes out; its strings are the caller's to set, in taken_context. */
+static TakenOut *
+take_out(const void *statement)
+{
+	MemoryContext old = MemoryContextSwitchTo(taken_context);
+	TakenOut   *one = palloc0(sizeof(TakenOut));
+
+	one->statement = statement;
+	one->transaction = GetTopTransactionId();
+	taken = lappend(taken, one);
+	MemoryContextSwitchTo(old);
+	return one;
+}
+
 static void
 execute_as(Oid owner, const char *sql)
 {
@@ -158,15 +176,70 @@ execute_as(Oid owner, const char *sql)
 	lc_identity_restore(&saved);
 }
 
+static void
+take_functions_out(AlterTableStmt *statement, List *tables)
+{
+	SPITupleTable *rows;
+	uint64		n;
+
+	find_functions(statement, tables);
+	if (SPI_processed > 0)
+	{
+		lc_lock_definitions();
+		find_functions(statement, tables);
+	}
+	rows = SPI_tuptable;
+	n = SPI_processed;
+	for (uint64 i = 0; i < n; i++)
+	{
+		TakenOut   *function = take_out(statement);
+		MemoryContext old = MemoryContextSwitchTo(taken_context);
+		bool		isnull;
+
+		function->owner = DatumGetObjectId(SPI_getbinval(rows->vals[i], rows->tupdesc, 1, &isnull));
+		function->function = DatumGetObjectId(SPI_getbinval(rows->vals[i], rows->tupdesc, 2, &isnull));
+		function->name = SPI_getvalue(rows->vals[i], rows->tupdesc, 3);
+		function->definition = SPI_getvalue(rows->vals[i], rows->tupdesc, 4);
+		MemoryContextSwitchTo(old);
+		execute_as(function->owner, SPI_getvalue(rows->vals[i], rows->tupdesc, 5));
+	}
+}
+
+/* Row triggers of event sources that read a column whose type changes. As the extension's owner. */
+static void
+take_triggers_out(AlterTableStmt *statement, Oid table)
+{
+	Oid			types[2] = {OIDOID, TEXTARRAYOID};
+	Datum		values[2] = {ObjectIdGetDatum(table), retyped_columns(statement)};
+	SPITupleTable *rows;
+	uint64		n;
+
+	lc_run_args("SELECT DISTINCT s.lifecycle, format('DROP TRIGGER %I ON %s', t.tgname, t.tgrelid::regclass) "
+				"FROM pg_trigger t JOIN lifecycle.event_sources s ON s.on_table = t.tgrelid JOIN pg_attribute a ON a.attrelid = t.tgrelid "
+				"JOIN pg_depend d ON d.classid = 'pg_trigger'::regclass AND d.objid = t.oid AND d.refclassid = 'pg_class'::regclass "
+				"AND d.refobjid = t.tgrelid AND d.refobjsubid = a.attnum "
+				"WHERE t.tgrelid = $1 AND a.attname = ANY ($2) AND t.tgfoid = 'lifecycle._capture_event'::regproc AND "
+				"substring(t.tgargs, 1, octet_length(s.lifecycle::text) + 1) = convert_to(s.lifecycle::text, getdatabaseencoding()) || '\\x00'::bytea", 2, types, values, NULL);
+	rows = SPI_tuptable;
+	n = SPI_processed;
+	for (uint64 i = 0; i < n; i++)
+	{
+		TakenOut   *triggers = take_out(statement);
+		MemoryContext old = MemoryContextSwitchTo(taken_context);
+
+		triggers->lifecycle = SPI_getvalue(rows->vals[i], rows->tupdesc, 1);
+		MemoryContextSwitchTo(old);
+		(void) lc_run(SPI_getvalue(rows->vals[i], rows->tupdesc, 2));
+	}
+}
+
 /* ddl_command_start */
 Datum
 lifecycle__table_altering(PG_FUNCTION_ARGS)
 {
 	AlterTableStmt *statement = altered_statement(fcinfo, "lifecycle._table_altering");
 	Oid			table = statement ? RangeVarGetRelid(statement->relation, NoLock, true) : InvalidOid;
-	SPITupleTable *rows;
 	LcIdentity	saved;
-	uint64		n;
 
 	forget(statement);
 	if (!OidIsValid(table) || !lc_owns_table(table, GetUserId()))
@@ -175,30 +248,8 @@ lifecycle__table_altering(PG_FUNCTION_ARGS)
 		taken_context = AllocSetContextCreate(TopMemoryContext, "lifecycle altered tables", ALLOCSET_SMALL_SIZES);
 	SPI_connect();
 	lc_identity_extension(&saved);
-	find_functions(statement, find_all_inheritors(table, NoLock, NULL));
-	if (SPI_processed > 0)
-	{
-		lc_lock_definitions();
-		find_functions(statement, find_all_inheritors(table, NoLock, NULL));
-	}
-	rows = SPI_tuptable;
-	n = SPI_processed;
-	for (uint64 i = 0; i < n; i++)
-	{
-		MemoryContext old = MemoryContextSwitchTo(taken_context);
-		TakenOut   *function = palloc(sizeof(TakenOut));
-		bool		isnull;
-
-		function->statement = statement;
-		function->transaction = GetTopTransactionId();
-		function->owner = DatumGetObjectId(SPI_getbinval(rows->vals[i], rows->tupdesc, 1, &isnull));
-		function->function = DatumGetObjectId(SPI_getbinval(rows->vals[i], rows->tupdesc, 2, &isnull));
-		function->name = SPI_getvalue(rows->vals[i], rows->tupdesc, 3);
-		function->definition = SPI_getvalue(rows->vals[i], rows->tupdesc, 4);
-		taken = lappend(taken, function);
-		MemoryContextSwitchTo(old);
-		execute_as(function->owner, SPI_getvalue(rows->vals[i], rows->tupdesc, 5));
-	}
+	take_functions_out(statement, find_all_inheritors(table, NoLock, NULL));
+	take_triggers_out(statement, table);
 	lc_identity_restore(&saved);
 	SPI_finish();
 	PG_RETURN_NULL();
@@ -208,6 +259,17 @@ static void
 say_which(void *arg)
 {
 	errcontext("binding %s again to the altered table", (const char *) arg);
+}
+
+static void
+bind_again(TakenOut *function)
+{
+	ErrorContextCallback callback = {.callback = say_which, .arg = function->name, .previous = error_context_stack};
+
+	error_context_stack = &callback;
+	execute_as(function->owner, function->definition);
+	lc_condition_belong(function->function);
+	error_context_stack = callback.previous;
 }
 
 /* ddl_command_end */
@@ -229,18 +291,14 @@ lifecycle__table_altered(PG_FUNCTION_ARGS)
 	SPI_connect();
 	lc_identity_extension(&saved);
 	foreach(cell, mine)
-	{
-		TakenOut   *function = lfirst(cell);
-		ErrorContextCallback callback = {.callback = say_which, .arg = function->name, .previous = error_context_stack};
-
-		error_context_stack = &callback;
-		execute_as(function->owner, function->definition);
-		lc_condition_belong(function->function);
-		error_context_stack = callback.previous;
-	}
+		if (((TakenOut *) lfirst(cell))->lifecycle == NULL)
+			bind_again(lfirst(cell));
+	lc_definitions_changed();
+	foreach(cell, mine)
+		if (((TakenOut *) lfirst(cell))->lifecycle)
+			lc_triggers_create(((TakenOut *) lfirst(cell))->lifecycle);
 	lc_identity_restore(&saved);
 	forget(statement);
-	lc_definitions_changed();
 	SPI_finish();
 	PG_RETURN_NULL();
 }

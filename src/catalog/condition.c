@@ -325,6 +325,22 @@ lc_condition_belong(Oid function)
 	recordDependencyOn(&object, &extension, DEPENDENCY_AUTO_EXTENSION);
 }
 
+/* The function for events of the binding's table, among those of its name. */
+static Oid
+function_of(const char *schema, Oid on_table, const LcBinding *binding)
+{
+	Oid			namespace = get_namespace_oid(schema, false);
+	Oid			types[4];
+	int			n = 0;
+
+	types[n++] = get_rel_type_id(on_table);
+	types[n++] = get_rel_type_id(get_relname_relid("subjects", namespace));
+	if (OidIsValid(binding->event_table))
+		types[n++] = get_rel_type_id(binding->event_table);
+	types[n++] = get_rel_type_id(get_relname_relid("enrollments", namespace));
+	return LookupFuncName(list_make2(makeString(pstrdup(schema)), makeString(pstrdup(binding->name))), n, types, false);
+}
+
 static Oid
 create_function(const char *lifecycle, const char *schema, Oid on_table, const LcBinding *binding)
 {
@@ -357,8 +373,8 @@ create_function(const char *lifecycle, const char *schema, Oid on_table, const L
 	PG_END_TRY();
 	lc_identity_restore(&saved);
 
-	function = LookupFuncName(list_make2(makeString(pstrdup(schema)), makeString(pstrdup(binding->name))), -1, NULL, true);
 	CommandCounterIncrement();
+	function = function_of(schema, on_table, binding);
 	lc_condition_belong(function);
 	return function;
 }

@@ -186,26 +186,13 @@ check_arguments(LcLifecycle *lc, Oid table, const LcSource *source, const char *
 	check_type(table, source->time_column, "time_column", TYPCATEGORY_DATETIME, "timestamp with time zone, timestamp or date");
 }
 
-/* Does a subscription of this database write the table? */
+/* Does a subscription of this database write the table, or a partition of it? */
 static bool
 is_subscribed(Oid table)
 {
-	lc_runf("SELECT FROM pg_catalog.pg_subscription_rel WHERE srrelid = %u LIMIT 1", table);
+	lc_runf("SELECT FROM pg_catalog.pg_subscription_rel WHERE srrelid = %1$u "
+			"OR srrelid IN (SELECT relid FROM pg_catalog.pg_partition_tree(%1$u)) LIMIT 1", table);
 	return SPI_processed > 0;
-}
-
-/* Must, or shall, the table be captured by a row trigger? */
-static bool
-choose_by_row(Oid table, bool chosen, bool by_row)
-{
-	bool		partitioned = get_rel_relkind(table) == RELKIND_PARTITIONED_TABLE;
-
-	if (chosen && !by_row && partitioned)
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("partitioned table %s can only be captured by row", lc_qualified_name(table)),
-				 errhint("Leave out by_row.")));
-	return chosen ? by_row : partitioned || is_subscribed(table);
 }
 
 Datum
@@ -235,7 +222,7 @@ lifecycle_define_event_source(PG_FUNCTION_ARGS)
 				(errcode(ERRCODE_INVALID_NAME),
 				 errmsg("event source name \"%s\" must have 1 to %d bytes", source.name, NAMEDATALEN - 1)));
 	check_arguments(lc, table, &source, becomes);
-	source.by_row = choose_by_row(table, !PG_ARGISNULL(9), !PG_ARGISNULL(9) && PG_GETARG_BOOL(9));
+	source.replicated = PG_ARGISNULL(9) ? is_subscribed(table) : PG_GETARG_BOOL(9);
 	lc_lock_table(table);
 	{
 		Interval   *within = lc_arg_interval(fcinfo, 8, "enroll_within");
@@ -251,7 +238,7 @@ lifecycle_define_event_source(PG_FUNCTION_ARGS)
 			{"becomes", becomes},
 			{"becomes_function", function},
 			{"enroll_within", within ? DatumGetCString(DirectFunctionCall1(interval_out, IntervalPGetDatum(within))) : NULL},
-			{"by_row", source.by_row ? "true" : "false"},
+			{"replicated", source.replicated ? "true" : "false"},
 		};
 
 		lc_identity_extension(&saved);

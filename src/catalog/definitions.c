@@ -125,6 +125,12 @@ lc_definitions_init(void)
 	RegisterXactCallback(transaction_ended, NULL);
 }
 
+uint64
+lc_definitions_generation(void)
+{
+	return changes;
+}
+
 static Oid
 definitions_table(void)
 {

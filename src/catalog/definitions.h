@@ -69,7 +69,7 @@ typedef struct LcSource
 	AttrNumber	key_attnum;		/* its primary key when that is one column, else 0 */
 	LcCondition *becomes;
 	Interval   *enroll_within;
-	bool		by_row;
+	bool		replicated;
 	char	   *broken;			/* why its rows cannot be read: a column is gone or has another type; NULL: they can */
 	bool		same_type;		/* the subject column has the key's type; else it goes through its text */
 } LcSource;
@@ -243,6 +243,9 @@ extern LcLifecycle *lc_lifecycle_find(const char *name);
 
 /* The same, if this backend has it at hand; else NULL. */
 extern LcLifecycle *lc_lifecycle_cached(const char *name);
+
+/* Another number means that what was looked up before may have changed. */
+extern uint64 lc_definitions_generation(void);
 
 /* What listens to an event, or NULL. */
 extern LcListener *lc_listener_get(LcLifecycle *lc, const char *event, int length);

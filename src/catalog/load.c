@@ -398,7 +398,7 @@ static void
 load_sources(LcLifecycle *lc)
 {
 	uint64		n = query("SELECT name, on_table::pg_catalog.oid, subject_column, name_column, event_name, time_column, becomes_function, "
-						  "enroll_within, by_row FROM lifecycle.event_sources WHERE lifecycle = $1 ORDER BY name", lc->name);
+						  "enroll_within, replicated FROM lifecycle.event_sources WHERE lifecycle = $1 ORDER BY name", lc->name);
 	SPITupleTable *table = SPI_tuptable;
 
 	lc->sources = palloc0(Max(n, 1) * sizeof(LcSource));
@@ -416,7 +416,7 @@ load_sources(LcLifecycle *lc)
 		source->event_name = text_of(i, 5);
 		source->time_column = text_of(i, 6);
 		source->enroll_within = interval_of(i, 8);
-		source->by_row = bool_of(i, 9);
+		source->replicated = bool_of(i, 9);
 		/* a source whose table was dropped has nothing to tell any more */
 		if (get_rel_name(source->table) == NULL)
 			continue;

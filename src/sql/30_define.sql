@@ -115,12 +115,12 @@ CREATE FUNCTION lifecycle.define_event_source(
     name           text     DEFAULT NULL,
     becomes        text     DEFAULT NULL,
     enroll_within  interval DEFAULT NULL,
-    by_row         boolean  DEFAULT NULL
+    replicated     boolean  DEFAULT NULL
 ) RETURNS text
     LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'lifecycle_define_event_source';
 COMMENT ON FUNCTION lifecycle.define_event_source(text, regclass, text, text, text, text, text, text, interval, boolean) IS
-'Makes the rows of a table events of the subjects. subject_column joins to the key; time_column says when; name_column holds the event''s name, or event_name is the name of all. name: default the table''s. becomes: condition over the row (event); the insert or update that makes it true is the event. enroll_within: older events move stages only. by_row: captured by a row trigger that fires for logical replication too, slower than a statement trigger; NULL: where that is needed, on partitioned tables and on those that a subscription feeds now.
-Returns created, unchanged or replaced. Errors: unknown or wrong-typed columns, a table the caller does not own, a partition, a partitioned table with by_row => false, a condition that does not bind.';
+'Makes the rows of a table events of the subjects. subject_column joins to the key; time_column says when; name_column holds the event''s name, or event_name is the name of all. name: default the table''s. becomes: condition over the row (event); the insert or update that makes it true is the event. enroll_within: older events move stages only. replicated: rows that logical replication writes are captured too; NULL: if a subscription feeds the table, or a partition of it, now.
+Returns created, unchanged or replaced. Errors: unknown or wrong-typed columns, a table the caller does not own, a partition, a condition that does not bind.';
 
 CREATE FUNCTION lifecycle.drop_event_source(lifecycle text, name text) RETURNS void
     LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'lifecycle_drop_event_source';

@@ -7,8 +7,14 @@ REVOKE EXECUTE ON FUNCTION lifecycle._capture_subject() FROM PUBLIC;
 
 CREATE FUNCTION lifecycle._capture_event() RETURNS trigger
 LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'lifecycle_capture_event';
-COMMENT ON FUNCTION lifecycle._capture_event() IS 'Private: AFTER trigger of an event source. Arguments: the lifecycle, the source.';
+COMMENT ON FUNCTION lifecycle._capture_event() IS 'Private: the triggers of an event source. Arguments: the lifecycle, the source.';
 REVOKE EXECUTE ON FUNCTION lifecycle._capture_event() FROM PUBLIC;
+
+-- Whoever inserts a row runs this in the WHEN of its trigger, so everybody may. VOLATILE and UNSAFE: it may load definitions in a subtransaction.
+CREATE FUNCTION lifecycle._listens(lifecycle text, event text) RETURNS boolean
+LANGUAGE c VOLATILE STRICT PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'lifecycle__listens';
+COMMENT ON FUNCTION lifecycle._listens(text, text) IS 'Private: does anything of the lifecycle listen to events of this name? Also true when the lifecycle cannot be asked, so that the trigger says so.';
+GRANT EXECUTE ON FUNCTION lifecycle._listens(text, text) TO PUBLIC;
 
 CREATE FUNCTION lifecycle.move(lifecycle text, key text, stage text, reason text DEFAULT NULL) RETURNS boolean
 LANGUAGE c VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp AS 'MODULE_PATHNAME', 'lifecycle_move';

@@ -163,44 +163,46 @@ $query$),
                         WHERE n.nspname = %1$L AND p.proname = used.function AND p.prosqlbody IS NOT NULL)
 $query$),
 ('all changes are captured', $query$
-    WITH RECURSIVE wanted (root, relation, function, arguments, event, bit) AS (
-        SELECT l.on_table::oid, l.on_table::oid, '_capture_subject', ARRAY[l.name], e.event, e.bit
+    -- level: 1 for each row, 2 before a statement, 0 after one; as in pg_trigger.tgtype
+    WITH RECURSIVE wanted (root, relation, function, arguments, event, bit, level) AS (
+        SELECT l.on_table::oid, l.on_table::oid, '_capture_subject', ARRAY[l.name], e.event, e.bit, 0
           FROM lifecycle.lifecycles l, (VALUES ('INSERT', 4), ('DELETE', 8), ('UPDATE', 16), ('TRUNCATE', 32)) AS e (event, bit)
          WHERE l.name = %2$L
         UNION ALL
-        SELECT s.on_table, s.on_table, '_capture_event', ARRAY[s.lifecycle, s.name], e.event, e.bit
-          FROM lifecycle.event_sources s, (VALUES ('INSERT', 4, false), ('UPDATE', 16, true)) AS e (event, bit, becomes)
-         WHERE s.lifecycle = %2$L AND (s.becomes IS NOT NULL OR NOT e.becomes)
+        SELECT s.on_table, s.on_table, '_capture_event', ARRAY[s.lifecycle, s.name], e.event, e.bit, e.level
+          FROM lifecycle.event_sources s LEFT JOIN pg_class c ON c.oid = s.on_table,
+               (VALUES ('INSERT', 4, 1), ('INSERT', 4, 0), ('INSERT', 4, 2), ('UPDATE', 16, 1), ('UPDATE', 16, 0)) AS e (event, bit, level)
+         WHERE s.lifecycle = %2$L AND (s.becomes IS NOT NULL OR e.event = 'INSERT') AND (c.relkind = 'p' OR e.level <> 2)
         UNION ALL
-        SELECT w.root, i.inhrelid, w.function, w.arguments, w.event, w.bit
+        SELECT w.root, i.inhrelid, w.function, w.arguments, w.event, w.bit, w.level
           FROM wanted w JOIN pg_inherits i ON i.inhparent = w.relation
-         WHERE w.event = 'INSERT'
+         WHERE w.event = 'INSERT' AND (w.level = 1 OR w.function = '_capture_subject')
     ), captured AS (
         SELECT w.*,
                count(t.oid) > 0 AS has_trigger,
                coalesce(bool_or(t.tgenabled <> 'D'), false) AS enabled,
-               coalesce(bool_or(t.tgenabled IN ('A', 'R') AND (t.tgtype & 1) = 1), false) AS replicated
+               coalesce(bool_or(t.tgenabled IN ('A', 'R')), false) AND w.level = 1 AS replicated
           FROM wanted w
                JOIN pg_proc p ON p.pronamespace = 'lifecycle'::regnamespace AND p.proname = w.function
-               LEFT JOIN pg_trigger t ON t.tgrelid = w.relation AND t.tgfoid = p.oid AND (t.tgtype & w.bit) <> 0
+               LEFT JOIN pg_trigger t ON t.tgrelid = w.relation AND t.tgfoid = p.oid AND (t.tgtype & w.bit) <> 0 AND (t.tgtype & 3) = w.level
                     AND starts_with(encode(t.tgargs, 'hex'),
                                     (SELECT string_agg(encode(convert_to(a, getdatabaseencoding()), 'hex') || '00', '')
                                        FROM unnest(w.arguments::text[]) AS a))
-         GROUP BY w.root, w.relation, w.function, w.arguments, w.event, w.bit
+         GROUP BY w.root, w.relation, w.function, w.arguments, w.event, w.bit, w.level
     )
-    SELECT NULL,
+    SELECT DISTINCT NULL,
            format(CASE WHEN NOT has_trigger AND relation <> root
                        THEN '%%s into %%s itself is not seen: it inherits from %%s and has no trigger of its own'
                        WHEN NOT has_trigger THEN '%%s on %%s is not seen: its trigger is missing'
                        WHEN NOT enabled THEN '%%s on %%s is not seen: its trigger is disabled'
                        ELSE '%%s by a subscription into %%s is not seen: it has no row trigger that is always enabled' ||
-                            CASE WHEN function = '_capture_event' THEN '; define its event source again with by_row => true' ELSE '' END
+                            CASE WHEN function = '_capture_event' THEN '; define its event source again with replicated => true' ELSE '' END
                   END, event, relation::regclass, root::regclass)
       FROM captured
            JOIN pg_class c ON c.oid = relation
      WHERE (c.relkind = 'r' OR relation = root)
        AND (NOT enabled
-            OR NOT replicated AND (event = 'INSERT' OR function = '_capture_event') AND EXISTS (SELECT FROM pg_subscription_rel sr WHERE sr.srrelid = relation))
+            OR NOT replicated AND (level = 1 OR event = 'INSERT' AND function = '_capture_subject') AND EXISTS (SELECT FROM pg_subscription_rel sr WHERE sr.srrelid = relation))
 $query$)
 $invariants$;
 COMMENT ON FUNCTION lifecycle._invariants() IS 'Private: what lifecycle.verify checks, in words, with the query that finds violations.';

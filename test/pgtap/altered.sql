@@ -1,6 +1,6 @@
 -- Tables of lifecycles can be altered as any tables: columns with a default, changed types, rewrites; conditions follow, or refuse by name.
 \ir shop.psql
-SELECT plan(42);
+SELECT plan(46);
 CREATE TABLE archive (id bigint, customer_id bigint, name text, at timestamptz, amount numeric) PARTITION BY RANGE (at);
 CREATE TABLE archive_2026 PARTITION OF archive FOR VALUES FROM ('2026-01-01') TO ('2027-01-01');
 SELECT define_event_source('customer', 'archive', subject_column => 'customer_id', name_column => 'name', time_column => 'at', becomes => 'event.amount > 1');
@@ -43,7 +43,11 @@ SELECT passes(3, 'everything works');
 SELECT lives_ok($$ ALTER TABLE customers ALTER COLUMN plan TYPE varchar(20) $$, 'the type of a column that conditions read');
 SELECT lives_ok($$ ALTER TABLE customers ALTER COLUMN renewal_at TYPE date USING renewal_at::date $$, 'also of a date');
 SELECT passes(4, 'they read it as it is now');
-SELECT lives_ok($$ ALTER TABLE events ALTER COLUMN name TYPE varchar(100) $$, 'of a column that only subqueries of conditions over other rows read');
+SELECT lives_ok($$ ALTER TABLE events ALTER COLUMN name TYPE varchar(100) $$, 'of the column with the names of events, which subqueries read too');
+SELECT lives_ok($$ ALTER TABLE archive ALTER COLUMN name TYPE varchar(100), ADD COLUMN more int DEFAULT 1 $$, 'on partitioned events');
+SELECT is((SELECT string_agg(tgrelid::regclass || ' ' || tgname, ', ' ORDER BY tgrelid::regclass::text, tgname) FROM pg_trigger WHERE tgname ~ 'event_(events|archive)$'), 'archive lifecycle_customer_event_archive, archive_2026 lifecycle_customer_event_archive, events lifecycle_customer_event_events', 'the row triggers are there again');
+SELECT passes(7, 'and fire');
+SELECT throws_ok($$ ALTER TABLE events DROP COLUMN name $$, '2BP01', NULL, 'it cannot be dropped');
 CREATE TABLE limits (amount int, used int);
 SELECT define_transition('customer', 'lost', 'inactive', on_event => 'buy', condition => '(SELECT max(l.amount) FROM limits l) < 0', source => 'events', name => 'limit');
 SELECT lives_ok($$ ALTER TABLE limits ALTER COLUMN amount TYPE numeric, ADD COLUMN other int DEFAULT 1 $$, 'in a table that is none of a lifecycle''s');

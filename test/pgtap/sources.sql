@@ -1,6 +1,6 @@
 -- Event sources: several tables, one constant name, rows that become events by insert and by update, partitions, and every type of key.
 \ir shop.psql
-SELECT plan(77);
+SELECT plan(78);
 
 -- several sources, each with its own shape
 CREATE TABLE payments (id int PRIMARY KEY, customer_id bigint, paid_at timestamptz, amount numeric);
@@ -90,14 +90,19 @@ SELECT is(path(36), 'awareness > lost', 'a name that is listened to since');
 SELECT is(path(37), 'awareness', 'and one that is not');
 SELECT verified();
 
-SELECT throws_ok($$ SELECT define_event_source('customer', 'log', subject_column => 'customer_id', name_column => 'name', time_column => 'at', by_row => false) $$, '22023', NULL,
-    'which can only be captured by row');
--- a plain table by row: one that logical replication will feed
+-- a condition over the rows of several sources
+SELECT define_transition('customer', 'awareness', 'advocacy', on_event => 'praise', condition => 'event.customer_id = customer.id AND customer.id < 40', name => 'praise');
+SELECT event(37, 'praise');
+INSERT INTO log VALUES (9, 33, 'praise', '2026-02-15', 'yes');
+SELECT is(path(37) || '; ' || path(33), 'awareness > advocacy; awareness > advocacy', 'one condition that fits several sources');
+SELECT verified();
+
+-- one that logical replication will feed
 SELECT forget();
-SELECT define_event_source('customer', 'payments', subject_column => 'customer_id', event_name => 'payment', time_column => 'paid_at', by_row => true);
+SELECT define_event_source('customer', 'payments', subject_column => 'customer_id', event_name => 'payment', time_column => 'paid_at', replicated => true);
 SELECT define_transition('customer', 'awareness', 'consideration', on_event => 'payment', condition => 'event.amount >= 10', source => 'payments');
 INSERT INTO payments VALUES (101, 38, '2026-01-03', 9), (102, 38, '2026-01-04', 10), (103, 39, '2026-01-04', 9);
-SELECT is(path(38) || '; ' || path(39), 'awareness > consideration; awareness', 'a plain table by row');
+SELECT is(path(38) || '; ' || path(39), 'awareness > consideration; awareness', 'a replicated table');
 SELECT set_config('session_replication_role', 'replica', true);
 INSERT INTO payments VALUES (104, 39, '2026-01-05', 11);
 SELECT set_config('session_replication_role', 'origin', true);

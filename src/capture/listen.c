@@ -1,0 +1,342 @@
+/*
+ * listen.c: what the triggers on the user's tables call.
+ *
+ * Of an event source each row that is written asks lifecycle._listens, in the WHEN of a row trigger: is its name of interest to anybody? Most are not,
+ * and cost that question. Those that are reach the row trigger at the end of the statement, which keeps them, and the statement trigger, which comes
+ * behind all row triggers, folds them (collected.c). There are no transition tables: the server would write every row of a statement into them, and
+ * COPY into a partitioned table would lose its multi-insert. Of the subject table all rows are of interest, so that has statement triggers with
+ * transition tables.
+ *
+ * Where no statement trigger will come, a row is folded by itself: rows that logical replication writes, and of a partitioned source all that
+ * does not go through the root, whose BEFORE trigger says that its AFTER trigger will come.
+ *
+ * Invalidations are accepted first: a long transaction that repeats a prepared INSERT would otherwise never learn of a new definition. The names of
+ * the lifecycle and of the source are arguments of the trigger, never OIDs, and the trigger checks that its table is the registered one.
+ */
+#include "postgres.h"
+
+#include "access/relation.h"
+#include "access/tupconvert.h"
+#include "access/xact.h"
+#include "batch.h"
+#include "catalog/partition.h"
+#include "commands/trigger.h"
+#include "guc.h"
+#include "rows.h"
+#include "utils/builtins.h"
+#include "utils/inval.h"
+#include "utils/memutils.h"
+#include "utils/rel.h"
+#include "worker/worker.h"
+
+PG_FUNCTION_INFO_V1(lifecycle_capture_subject);
+PG_FUNCTION_INFO_V1(lifecycle_capture_event);
+PG_FUNCTION_INFO_V1(lifecycle__listens);
+
+/* Lifecycles that were not defined when their trigger fired: each is warned of once in a session. */
+static List *warned = NIL;
+
+/* Is this the first time in the session that this has to be warned of? */
+static bool
+is_first(const char *what)
+{
+	ListCell   *cell;
+	MemoryContext old;
+
+	foreach(cell, warned)
+		if (strcmp(lfirst(cell), what) == 0)
+			return false;
+	old = MemoryContextSwitchTo(TopMemoryContext);
+	warned = lappend(warned, pstrdup(what));
+	MemoryContextSwitchTo(old);
+	return true;
+}
+
+static void
+warn_once(const char *lifecycle, const char *table)
+{
+	if (is_first(lifecycle))
+		ereport(WARNING,
+				(errcode(ERRCODE_UNDEFINED_OBJECT),
+				 errmsg("lifecycle \"%s\" is not defined for table \"%s\": its changes are not captured", lifecycle, table),
+				 errhint("Define the lifecycle again, or drop the triggers lifecycle_… of the table.")));
+}
+
+/* What is broken must not break the application: its rows are not captured, visibly. */
+static void
+warn_broken(LcLifecycle *lc, const char *problem, const char *hint)
+{
+	if (lc_guc_on_error == LC_ON_ERROR_RAISE)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("changes cannot be captured for lifecycle \"%s\": %s", lc->name, problem),
+				 errhint("%s", hint)));
+	lc_stats_count(lc->name, "statements not captured", 1);
+	if (is_first(psprintf("%s: %s", lc->name, problem)))
+		ereport(WARNING,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("changes are not captured for lifecycle \"%s\": %s", lc->name, problem),
+				 errhint("%s", hint)));
+}
+
+/*
+ * Loads the definitions of a lifecycle that this backend does not have at hand. Definitions that cannot be loaded must not break the application: they are warned of, and false is returned.
+ */
+static bool
+load_lifecycle(const char *name, LcLifecycle **result)
+{
+	MemoryContext context = CurrentMemoryContext;
+	ResourceOwner owner = CurrentResourceOwner;
+	LcLifecycle *volatile lc = NULL;
+	volatile bool loaded = true;
+
+	if (lc_guc_on_error == LC_ON_ERROR_RAISE)
+	{
+		*result = lc_lifecycle_find(name);
+		return true;
+	}
+	BeginInternalSubTransaction(NULL);
+	MemoryContextSwitchTo(context);
+	PG_TRY();
+	{
+		lc = lc_lifecycle_find(name);
+		ReleaseCurrentSubTransaction();
+	}
+	PG_CATCH();
+	{
+		ErrorData  *error;
+
+		MemoryContextSwitchTo(context);
+		error = CopyErrorData();
+		FlushErrorState();
+		RollbackAndReleaseCurrentSubTransaction();
+		MemoryContextSwitchTo(context);
+		CurrentResourceOwner = owner;
+		if (lc_must_raise(error))
+			ReThrowError(error);
+		loaded = false;
+		lc_stats_count(name, "statements not captured", 1);
+		ereport(WARNING,
+				(errcode(error->sqlerrcode),
+				 errmsg("changes are not captured by lifecycle \"%s\": %s", name, error->message),
+				 error->hint ? errhint("%s", error->hint) : 0));
+	}
+	PG_END_TRY();
+	MemoryContextSwitchTo(context);
+	CurrentResourceOwner = owner;
+	*result = lc;
+	return loaded;
+}
+
+/* The lifecycle whose trigger this is, or NULL when there is nothing to do. */
+static LcLifecycle *
+trigger_lifecycle(FunctionCallInfo fcinfo, int nargs)
+{
+	TriggerData *data = (TriggerData *) fcinfo->context;
+	LcLifecycle *lc;
+
+	if (!CALLED_AS_TRIGGER(fcinfo))
+		ereport(ERROR,
+				(errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
+				 errmsg("this function is called by triggers only")));
+	if (data->tg_trigger->tgnargs < nargs)
+		ereport(ERROR,
+				(errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
+				 errmsg("trigger \"%s\" lacks arguments", data->tg_trigger->tgname)));
+	if (!lc_guc_capture)
+		return NULL;
+	AcceptInvalidationMessages();
+	lc = lc_lifecycle_cached(data->tg_trigger->tgargs[0]);
+	if (lc == NULL && !load_lifecycle(data->tg_trigger->tgargs[0], &lc))
+		return NULL;
+	if (lc == NULL)
+		warn_once(data->tg_trigger->tgargs[0], RelationGetRelationName(data->tg_relation));
+	else if (lc->broken)
+	{
+		warn_broken(lc, lc->broken, lc->broken_hint);
+		return NULL;
+	}
+	return lc;
+}
+
+/* ----- event sources ----- */
+
+/* What one place that asks knows: it outlives no transaction, and so does the entry. */
+typedef struct Listening
+{
+	uint64		generation;		/* of the definitions when the entry was looked up */
+	LcLifecycle *lc;			/* NULL: there is none that works; the triggers will say so */
+} Listening;
+
+static void
+look_up(Listening *listening, const char *name)
+{
+	listening->generation = lc_definitions_generation();
+	listening->lc = lc_lifecycle_cached(name);
+	if (listening->lc == NULL)
+		(void) load_lifecycle(name, &listening->lc);
+	if (listening->lc && listening->lc->broken)
+		listening->lc = NULL;
+}
+
+/* Does anybody listen to events of this name? Arguments: lifecycle, name. Also true where that cannot be told. */
+Datum
+lifecycle__listens(PG_FUNCTION_ARGS)
+{
+	Listening  *listening = fcinfo->flinfo->fn_extra;
+	text	   *event = PG_GETARG_TEXT_PP(1);
+
+	if (!lc_guc_capture)
+		PG_RETURN_BOOL(false);
+	if (listening == NULL)
+	{
+		AcceptInvalidationMessages();
+		listening = fcinfo->flinfo->fn_extra = MemoryContextAllocZero(fcinfo->flinfo->fn_mcxt, sizeof(Listening));
+		look_up(listening, text_to_cstring(PG_GETARG_TEXT_PP(0)));
+	}
+	else if (listening->generation != lc_definitions_generation())
+		look_up(listening, text_to_cstring(PG_GETARG_TEXT_PP(0)));
+	PG_RETURN_BOOL(listening->lc == NULL || lc_listener_get(listening->lc, VARDATA_ANY(event), VARSIZE_ANY_EXHDR(event)) != NULL);
+}
+
+/* Is this the table of the source, or a partition of it? */
+static LcSource *
+trigger_source(LcLifecycle *lc, TriggerData *data)
+{
+	Oid			table = RelationGetRelid(data->tg_relation);
+	const char *name = data->tg_trigger->tgargs[1];
+	LcSource   *source = lc_source_of_table(lc, table, name);
+
+	if (source == NULL && data->tg_relation->rd_rel->relispartition)
+	{
+		ListCell   *cell;
+
+		foreach(cell, get_partition_ancestors(table))
+			if ((source = lc_source_of_table(lc, lfirst_oid(cell), name)) != NULL)
+				break;
+	}
+	if (source == NULL)
+		warn_once(lc->name, RelationGetRelationName(data->tg_relation));
+	else if (source->broken)
+	{
+		warn_broken(lc, source->broken, "Define the event source again with lifecycle.define_event_source.");
+		return NULL;
+	}
+	return source;
+}
+
+/* The row as the root of its partitions has it; *mapped: a slot to be dropped. */
+static TupleTableSlot *
+as_root(TupleTableSlot *slot, TupleConversionMap *map, Relation root, TupleTableSlot **mapped)
+{
+	if (map == NULL || slot == NULL)
+		return slot;
+	*mapped = MakeSingleTupleTableSlot(RelationGetDescr(root), &TTSOpsVirtual);
+	return execute_attr_map_slot(map->attrMap, slot, *mapped);
+}
+
+/* In the middle of a statement that keeps too much, or one during which the definitions have changed. */
+static LcRows *
+fold_and_go_on(LcRows *rows, LcLifecycle *lc, LcSource *source)
+{
+	lc_rows_run(rows);
+	return lc_collect(lc, source);
+}
+
+static void
+keep_row(LcLifecycle *lc, LcSource *source, TriggerData *data, TupleTableSlot *slot, TupleTableSlot *old_slot)
+{
+	LcListener *listener = lc_row_listener(lc, source, slot);
+	LcRows	   *collected;
+	LcRows	   *rows;
+	LcEvent    *event;
+
+	if (listener == NULL)
+		return;
+	collected = lc_collected(lc, source, RelationGetRelid(data->tg_relation) == source->table);
+	if (collected && collected->lc != lc)
+		collected = fold_and_go_on(collected, lc, source);
+	rows = collected ? collected : lc_rows_begin(lc, source, CurrentMemoryContext);
+	event = lc_rows_add(rows, slot, listener);
+	if (event && old_slot)
+		lc_rows_add_old(rows, event, old_slot);
+	if (collected == NULL)
+		lc_rows_run(rows);
+	else if (lc_rows_full(rows))
+		(void) fold_and_go_on(rows, lc, source);
+}
+
+static void
+capture_row(LcLifecycle *lc, LcSource *source, TriggerData *data)
+{
+	bool		update = TRIGGER_FIRED_BY_UPDATE(data->tg_event);
+	TupleTableSlot *slot = update ? data->tg_newslot : data->tg_trigslot;
+	TupleTableSlot *old_slot = update ? data->tg_trigslot : NULL;
+	TupleTableSlot *mapped = NULL;
+	TupleTableSlot *old_mapped = NULL;
+	TupleConversionMap *map;
+	Relation	root;
+
+	if (RelationGetRelid(data->tg_relation) == source->table)
+	{
+		keep_row(lc, source, data, slot, old_slot);
+		return;
+	}
+	root = relation_open(source->table, AccessShareLock);
+	map = convert_tuples_by_name(RelationGetDescr(data->tg_relation), RelationGetDescr(root));
+	keep_row(lc, source, data, as_root(slot, map, root, &mapped), as_root(old_slot, map, root, &old_mapped));
+	if (mapped)
+		ExecDropSingleTupleTableSlot(mapped);
+	if (old_mapped)
+		ExecDropSingleTupleTableSlot(old_mapped);
+	relation_close(root, AccessShareLock);
+}
+
+/* The triggers of an event source: for each row, behind a statement, and before one on a partitioned table. Arguments: lifecycle, source. */
+Datum
+lifecycle_capture_event(PG_FUNCTION_ARGS)
+{
+	TriggerData *data = (TriggerData *) fcinfo->context;
+	LcLifecycle *lc = trigger_lifecycle(fcinfo, 2);
+	LcSource   *source;
+
+	if (lc == NULL)
+		return PointerGetDatum(NULL);
+	source = trigger_source(lc, data);
+	if (source == NULL)
+		return PointerGetDatum(NULL);
+	if (TRIGGER_FIRED_FOR_ROW(data->tg_event))
+		capture_row(lc, source, data);
+	else if (TRIGGER_FIRED_BEFORE(data->tg_event))
+		lc_collect(lc, source);
+	else
+		lc_fold_collected(lc, source);
+	return PointerGetDatum(NULL);
+}
+
+/* ----- the subject table ----- */
+
+/* AFTER trigger of the subject table. Argument: lifecycle. */
+Datum
+lifecycle_capture_subject(PG_FUNCTION_ARGS)
+{
+	TriggerData *data = (TriggerData *) fcinfo->context;
+	LcLifecycle *lc = trigger_lifecycle(fcinfo, 1);
+
+	if (lc == NULL)
+		return PointerGetDatum(NULL);
+	if (RelationGetRelid(data->tg_relation) != lc->on_table)
+	{
+		warn_once(lc->name, RelationGetRelationName(data->tg_relation));
+		return PointerGetDatum(NULL);
+	}
+	if (TRIGGER_FIRED_BY_INSERT(data->tg_event))
+		lc_subject_inserted(lc, data->tg_newtable, RelationGetDescr(data->tg_relation));
+	else if (TRIGGER_FIRED_BY_UPDATE(data->tg_event))
+		lc_subject_updated(lc, data->tg_oldtable, data->tg_newtable, RelationGetDescr(data->tg_relation));
+	else if (TRIGGER_FIRED_BY_DELETE(data->tg_event))
+		lc_subject_deleted(lc, data->tg_oldtable, RelationGetDescr(data->tg_relation));
+	else if (TRIGGER_FIRED_BY_TRUNCATE(data->tg_event))
+		lc_subject_truncated(lc);
+	return PointerGetDatum(NULL);
+}
