@@ -1,5 +1,5 @@
 -- Latency: an event moves its customer into a stage whose workflow sends a message at once. Variable: customers.
-SELECT bench.create_events('public.events');
+SELECT bench.create_events('public.events'), bench.create_events('bench.bare');
 SELECT bench.create_customers('public.customers', :customers);
 SELECT lifecycle.define_lifecycle('customer', 'customers', stages => '{awareness,conversion}');
 INSERT INTO customer.subjects (subject_id, stage, seq, since) SELECT id, 'awareness', 0, created_at FROM customers;
