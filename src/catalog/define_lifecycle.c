@@ -458,9 +458,9 @@ lifecycle_define_lifecycle(PG_FUNCTION_ARGS)
 	{
 		bind_expressions(&definition);
 		lc_definitions_changed();
-		lc_triggers_create(definition.name);
 		lc_create_views(definition.name);
 	}
+	lc_triggers_create(definition.name);
 	if (defined == LC_CREATED && !enrolls)
 		ereport(NOTICE,
 				(errmsg("table %s has rows already: nobody is enrolled in workflows of lifecycle \"%s\" yet", lc_qualified_name(definition.on_table), definition.name),

@@ -252,8 +252,8 @@ lifecycle_define_event_source(PG_FUNCTION_ARGS)
 								  &(LcBinding) {"argument becomes", function, "boolean", becomes, table});
 			bind_to_source(lc, &source);
 			lc_definitions_changed();
-			lc_triggers_create(lc->name);
 		}
+		lc_triggers_create(lc->name);
 	}
 	SPI_finish();
 	PG_RETURN_DATUM(lc_defined_text(defined));

@@ -273,7 +273,6 @@ lifecycle_define_transition(PG_FUNCTION_ARGS)
 			lc_condition_bind(lc->name, lc->schema, lc->on_table,
 							  &(LcBinding) {psprintf("on_date of transition \"%s\"", rule.name), date_function, "timestamptz", rule.on_date, InvalidOid});
 		lc_definitions_changed();
-		lc_triggers_create(lifecycle);
 		lc_timers_arm(lifecycle, rule.name);
 	}
 	SPI_finish();
@@ -309,7 +308,6 @@ lifecycle_drop_transition(PG_FUNCTION_ARGS)
 	lc_condition_drop(lc->schema, lc_condition_name("rule", name));
 	lc_condition_drop(lc->schema, lc_condition_name("date", name));
 	lc_definitions_changed();
-	lc_triggers_create(lc->name);
 	SPI_finish();
 	PG_RETURN_VOID();
 }

@@ -627,7 +627,7 @@ lifecycle_define_workflow(PG_FUNCTION_ARGS)
 	else
 		defined = LC_UNCHANGED;
 	if (defined != LC_UNCHANGED)
-		lc_workflow_changed(definition.lc);
+		lc_definitions_changed();
 	error_context_stack = callback.previous;
 	SPI_finish();
 	PG_RETURN_DATUM(lc_defined_text(defined));

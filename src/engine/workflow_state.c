@@ -40,13 +40,6 @@ PG_FUNCTION_INFO_V1(lifecycle_resume);
 PG_FUNCTION_INFO_V1(lifecycle_pause_lifecycle);
 PG_FUNCTION_INFO_V1(lifecycle_resume_lifecycle);
 
-void
-lc_workflow_changed(LcLifecycle *lc)
-{
-	lc_definitions_changed();
-	lc_triggers_create(lc->name);
-}
-
 /* The workflow that argument 1 names; gives its state. */
 static char *
 find_workflow(LcLifecycle *lc, FunctionCallInfo fcinfo, char **state)
@@ -229,7 +222,7 @@ archive(LcLifecycle *lc, const char *workflow)
 {
 	lc_definer_run("UPDATE lifecycle.workflows SET state = 'archived', paused = false WHERE lifecycle = $1 AND name = $2",
 				   2, lc->name, workflow);
-	lc_workflow_changed(lc);
+	lc_definitions_changed();
 	return end_runs(lc, workflow);
 }
 
@@ -286,7 +279,7 @@ lifecycle_drop_workflow(PG_FUNCTION_ARGS)
 				   "FROM lifecycle.workflow_versions v WHERE s.version_id = v.id AND v.lifecycle = $1 AND v.workflow = $2",
 				   2, lc->name, workflow);
 	lc_definer_run("DELETE FROM lifecycle.workflows WHERE lifecycle = $1 AND name = $2", 2, lc->name, workflow);
-	lc_workflow_changed(lc);
+	lc_definitions_changed();
 
 	lc_identity_role(lc_table_owner(lc->on_table), &saved);
 	foreach(cell, functions)

@@ -9,7 +9,4 @@
 /* Refuses to make a draft of a workflow that is `state` while runs of it are active. The caller is connected to SPI. */
 extern void lc_check_no_runs(LcLifecycle *lc, const char *workflow, const char *state);
 
-/* After a workflow was changed: tells all backends, and makes the triggers on the tables as they must be now. */
-extern void lc_workflow_changed(LcLifecycle *lc);
-
 #endif							/* LC_WORKFLOW_STATE_H */

@@ -1,7 +1,7 @@
 -- What one statement writes is folded once, at its end, in the order of the events' times: also with triggers of the user on the same table, errors
 -- that are caught, definitions that change under it, more rows than are kept at once, and through the root of partitions.
 \ir shop.psql
-SELECT plan(33);
+SELECT plan(35);
 CREATE TABLE log (id bigint, customer_id bigint NOT NULL, name text NOT NULL, at timestamptz NOT NULL, properties jsonb) PARTITION BY RANGE (at);
 CREATE TABLE log_jan PARTITION OF log FOR VALUES FROM ('2026-01-01') TO ('2026-02-01');
 CREATE TABLE log_feb PARTITION OF log FOR VALUES FROM ('2026-02-01') TO ('2026-03-01') PARTITION BY LIST (name);
@@ -131,6 +131,8 @@ DROP TRIGGER lifecycle_customer_begin_log ON log;
 SELECT is((SELECT string_agg(detail, '; ') FROM verify('customer')), 'INSERT on scenario.log is not seen: its trigger is missing', 'a missing one before a statement');
 INSERT INTO log VALUES (1, 48, 'seen', '2026-03-02');
 SELECT is(path(48), 'awareness > consideration', 'without it each row is folded by itself');
+SELECT is(define_event_source('customer', 'log', subject_column => 'customer_id', name_column => 'name', time_column => 'at', replicated => true), 'unchanged', 'the same definition again …');
+SELECT is_empty($$ SELECT * FROM verify('customer') $$, '… makes what is missing');
 ROLLBACK TO missing;
 ALTER TABLE log DISABLE TRIGGER lifecycle_customer_event_log;
 SELECT is((SELECT count(*) FROM verify('customer')), 4::bigint, 'a disabled row trigger, here and in each partition');
