@@ -68,6 +68,7 @@ OBJS = \
 	src/worker/worker.o \
 	src/analytics/funnel.o \
 	src/analytics/reading.o \
+	src/analytics/zones.o \
 	src/delivery/messages.o \
 	src/delivery/define_template.o \
 	src/delivery/template_compare.o \

@@ -61,20 +61,20 @@ make_state(ArrayType *stages)
 	return state;
 }
 
-/* The end of the window of an attempt that begins at that time; never before its beginning. */
+/* The end of the window of an attempt that begins at that time, in a zone (NULL: UTC); never before its beginning. */
 static TimestampTz
-deadline_of(TimestampTz start, Interval *within)
+deadline_of(TimestampTz start, Interval *within, text *zone)
 {
 	TimestampTz deadline;
 
 	if (within == NULL || TIMESTAMP_NOT_FINITE(start))
 		return DT_NOEND;
-	deadline = lc_add_interval(start, within, NULL);
+	deadline = lc_add_interval(start, within, zone ? text_to_cstring(zone) : NULL);
 	return Max(start, deadline);
 }
 
 /*
- * _funnel_add(state internal, stage anyenum, at timestamptz, stages anyarray, within interval, until timestamptz): one entry into a stage.
+ * _funnel_add(state internal, stage anyenum, at timestamptz, stages anyarray, within interval, until timestamptz, zone text): one entry into a stage.
  */
 Datum
 lifecycle__funnel_add(PG_FUNCTION_ARGS)
@@ -116,7 +116,8 @@ lifecycle__funnel_add(PG_FUNCTION_ARGS)
 		{
 			if (!PG_ARGISNULL(5) && at >= PG_GETARG_TIMESTAMPTZ(5))
 				continue;
-			attempt->deadline = deadline_of(at, PG_ARGISNULL(4) ? NULL : PG_GETARG_INTERVAL_P(4));
+			attempt->deadline = deadline_of(at, PG_ARGISNULL(4) ? NULL : PG_GETARG_INTERVAL_P(4),
+											PG_ARGISNULL(6) ? NULL : PG_GETARG_TEXT_PP(6));
 		}
 		else
 		{

@@ -86,7 +86,6 @@ typedef struct LcEvent
 	LcListener *listener;
 	LcRow	   *row;			/* NULL: nothing of it is read */
 	LcRow	   *old_row;		/* becomes: as it was before the update */
-	bool		may_enroll;
 	LcPlace		place;
 } LcEvent;
 

@@ -11,6 +11,7 @@
 #include "postgres.h"
 
 #include "batch.h"
+#include "clock.h"
 #include "errors.h"
 #include "guc.h"
 #include "lib/stringinfo.h"
@@ -247,19 +248,43 @@ begin_run(LcBatch *batch, LcSubject *subject, LcVersion *version, TimestampTz at
 	return true;
 }
 
+/* Is the event young enough to enroll? The zone is asked for only where it can matter, since most events are new. */
+static Truth
+may_enroll(LcBatch *batch, LcSubject *subject)
+{
+	LcEvent    *event = subject->event;
+	const Interval *within = event ? event->source->enroll_within : NULL;
+	TimestampTz end;
+	int64		margin;
+
+	if (within == NULL)
+		return TRUE_NOW;
+	end = lc_add_interval(event->at, within, NULL);
+	margin = (within->month != 0 ? 5 : 2) * USECS_PER_DAY;
+	if (end < batch->now - margin)
+		return FALSE_NOW;
+	if (end <= batch->now + margin && !lc_subject_add(batch, subject, event->at, within, &end))
+		return PENDING;
+	return end >= batch->now ? TRUE_NOW : FALSE_NOW;
+}
+
 static bool
 try_entry(LcBatch *batch, LcSubject *subject, LcTrigger *trigger, TimestampTz at, Truth known, bool act)
 {
+	Truth		allowed;
 	Truth		truth;
 
-	if (!trigger->version->enrolls || !batch->enroll || (subject->event && !subject->event->may_enroll) || known == FALSE_NOW)
+	if (!trigger->version->enrolls || !batch->enroll || known == FALSE_NOW)
+		return true;
+	allowed = may_enroll(batch, subject);
+	if (allowed == FALSE_NOW)
 		return true;
 	truth = known == TRUE_NOW ? TRUE_NOW :
 		holds(batch, subject, subject->event, NULL, trigger->conditions, trigger->nconditions);
-	if (truth == PENDING)
-		return false;
 	if (truth == FALSE_NOW)
 		return true;
+	if (truth == PENDING || allowed == PENDING)
+		return false;
 	if (!has_runs(subject) || !can_begin_run(batch, subject, trigger->version))
 		return false;
 	if (act)

@@ -294,7 +294,6 @@ read_source(LcBatch *batch, History *history, LcSource *source, Datum *keys, int
 			else if (columns->types[position] == INT4OID)
 				event->ordinal = DatumGetInt32(event->row->values[position]);
 		}
-		event->may_enroll = source->enroll_within == NULL || lc_add_interval(event->at, source->enroll_within, NULL) >= batch->now;
 		history->n++;
 	}
 }

@@ -190,7 +190,6 @@ lc_rows_add(LcRows *rows, TupleTableSlot *slot, LcListener *listener)
 	event->listener = listener;
 	value = slot_getattr(slot, source->time_attnum, &isnull);
 	event->at = lc_event_time(source, value, isnull, rows->now);
-	event->may_enroll = source->enroll_within == NULL || lc_add_interval(event->at, source->enroll_within, NULL) >= rows->now;
 	event->row = lc_row_keep(rows->columns, slot);
 	MemoryContextSwitchTo(old);
 	return event;

@@ -55,7 +55,7 @@ CREATE TABLE lifecycle.event_sources (
 COMMENT ON TABLE lifecycle.event_sources IS 'Tables whose rows are events of subjects.';
 COMMENT ON COLUMN lifecycle.event_sources.event_name IS 'The one name of all events of this source, when no column gives it.';
 COMMENT ON COLUMN lifecycle.event_sources.becomes IS 'Condition over the row: the insert or the update that makes it true is the event.';
-COMMENT ON COLUMN lifecycle.event_sources.enroll_within IS 'Older events move stages but enroll nobody.';
+COMMENT ON COLUMN lifecycle.event_sources.enroll_within IS 'Older events move stages but enroll nobody; days and months are those of the subject''s time zone.';
 COMMENT ON COLUMN lifecycle.event_sources.replicated IS 'Rows that logical replication writes are captured too.';
 
 CREATE TABLE lifecycle.transition_rules (

@@ -2,27 +2,33 @@
 -- may read the tables of its schema.
 
 -- Called for each row and running no SQL, these two have no search_path of their own: setting it would cost more than they do.
-CREATE FUNCTION lifecycle._funnel_add(state internal, stage anyenum, at timestamptz, stages anyarray, within interval, until timestamptz)
+CREATE FUNCTION lifecycle._funnel_add(state internal, stage anyenum, at timestamptz, stages anyarray, within interval, until timestamptz, zone text)
     RETURNS internal
     LANGUAGE c IMMUTABLE PARALLEL SAFE
     AS 'MODULE_PATHNAME', 'lifecycle__funnel_add';
 CREATE FUNCTION lifecycle._funnel_result(state internal) RETURNS timestamptz[]
     LANGUAGE c IMMUTABLE PARALLEL SAFE
     AS 'MODULE_PATHNAME', 'lifecycle__funnel_result';
-CREATE AGGREGATE lifecycle._funnel(stage anyenum, at timestamptz, stages anyarray, within interval, until timestamptz) (
+CREATE AGGREGATE lifecycle._funnel(stage anyenum, at timestamptz, stages anyarray, within interval, until timestamptz, zone text) (
     SFUNC = lifecycle._funnel_add, STYPE = internal, FINALFUNC = lifecycle._funnel_result, PARALLEL = SAFE
 );
-COMMENT ON FUNCTION lifecycle._funnel_add(internal, anyenum, timestamptz, anyarray, interval, timestamptz) IS 'Private: part of lifecycle._funnel.';
+COMMENT ON FUNCTION lifecycle._funnel_add(internal, anyenum, timestamptz, anyarray, interval, timestamptz, text) IS 'Private: part of lifecycle._funnel.';
 COMMENT ON FUNCTION lifecycle._funnel_result(internal) IS 'Private: part of lifecycle._funnel.';
-COMMENT ON AGGREGATE lifecycle._funnel(anyenum, timestamptz, anyarray, interval, timestamptz) IS 'Private: over the entries of one subject in their order, when the best attempt at a funnel reached each of its steps.';
+COMMENT ON AGGREGATE lifecycle._funnel(anyenum, timestamptz, anyarray, interval, timestamptz, text) IS 'Private: over the entries of one subject in their order, when the best attempt at a funnel reached each of its steps.';
+
+CREATE FUNCTION lifecycle._zones(lifecycle name) RETURNS SETOF record
+    LANGUAGE c STABLE STRICT PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+    AS 'MODULE_PATHNAME', 'lifecycle__zones';
+COMMENT ON FUNCTION lifecycle._zones(name) IS 'Private: key and time zone of each subject of a lifecycle that has a time-zone expression, for those who may read its subjects.';
 
 CREATE FUNCTION lifecycle.funnel(lifecycle name, stages text[], within interval DEFAULT NULL,
                                  since timestamptz DEFAULT NULL, until timestamptz DEFAULT NULL)
     RETURNS TABLE (step integer, stage text, subjects bigint, conversion numeric, step_conversion numeric, median_time interval)
-    LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
+    LANGUAGE plpgsql STABLE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
     AS $$
 DECLARE
     schema name := lifecycle._schema_of(lifecycle);
+    zones text := '(SELECT NULL::text) AS z (zone) ON true';
     wrong text;
 BEGIN
     IF coalesce(cardinality(stages), 0) NOT BETWEEN 1 AND 100 OR array_position(stages, NULL) IS NOT NULL THEN
@@ -43,11 +49,19 @@ BEGIN
         RAISE EXCEPTION 'window of a funnel must not be negative'
             USING ERRCODE = 'invalid_parameter_value', HINT = 'Write it as in within => ''30 days'', or leave it out.';
     END IF;
+    IF (extract(year FROM within), extract(month FROM within), extract(day FROM within)) <> (0, 0, 0)
+       AND EXISTS (SELECT FROM lifecycle.lifecycles l WHERE l.name = $1 AND l.timezone IS NOT NULL)
+    THEN
+        SELECT format('lifecycle._zones(%L) AS z (subject_id %s, zone text) USING (subject_id)', lifecycle, format_type(a.atttypid, a.atttypmod))
+          INTO zones
+          FROM pg_attribute a
+         WHERE a.attrelid = format('%I.subjects', schema)::regclass AND a.attname = 'subject_id';
+    END IF;
     RETURN QUERY EXECUTE format($query$
         WITH attempts AS (
-            SELECT lifecycle._funnel(t.to_stage, t.at, $1::%1$I.stage[], $2, $4) AS reached
-              FROM (SELECT subject_id, to_stage, at
-                      FROM %1$I.transitions
+            SELECT lifecycle._funnel(t.to_stage, t.at, $1::%1$I.stage[], $2, $4, t.zone) AS reached
+              FROM (SELECT subject_id, to_stage, at, z.zone
+                      FROM %1$I.transitions LEFT JOIN %2$s
                      WHERE to_stage = ANY ($1::%1$I.stage[]) AND ($3 IS NULL OR at >= $3)
                      ORDER BY subject_id, seq) AS t
              GROUP BY t.subject_id
@@ -67,11 +81,11 @@ BEGIN
                LEFT JOIN steps s USING (step)
         WINDOW in_order AS (ORDER BY asked.step)
          ORDER BY asked.step
-        $query$, schema)
+        $query$, schema, zones)
         USING stages, within, since, until;
 END $$;
 COMMENT ON FUNCTION lifecycle.funnel(name, text[], interval, timestamptz, timestamptz) IS
-'How many subjects went through the stages in that order. An attempt begins when a subject enters the first stage, from since (included) until until (excluded), and reaches a step when the subject enters its stage later than that of the step before; other stages may lie in between. within: only steps reached at most so long after the attempt began (days of 24 hours, months of UTC''s calendar), NULL: whenever. Each subject counts once, with its attempt that came furthest; of several, the one that got there first; of those, the one that began last. conversion: share of the first step; step_conversion: share of the step before; median_time: from the step before to this one. Subjects deleted since are counted. Errors: unknown lifecycle or stage, no stages, a negative window.';
+'How many subjects went through the stages in that order. An attempt begins when a subject enters the first stage, from since (included) until until (excluded), and reaches a step when the subject enters its stage later than that of the step before; other stages may lie in between. within: only steps reached at most so long after the attempt began (days and months are those of the subject''s time zone, of UTC for those deleted since), NULL: whenever. Each subject counts once, with its attempt that came furthest; of several, the one that got there first; of those, the one that began last. conversion: share of the first step; step_conversion: share of the step before; median_time: from the step before to this one. Subjects deleted since are counted. Errors: unknown lifecycle or stage, no stages, a negative window; with days in the window, a reader who may not read the lifecycle''s subjects.';
 
 CREATE FUNCTION lifecycle._last_events(lifecycle name, key text) RETURNS jsonb
     LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp

@@ -1,7 +1,7 @@
--- Local time: delays, timers, goal windows and re-entry of days and months keep the local time of day of the subject, those of hours do not; dates are local; both DST weekends of 2026,
+-- Local time: delays, timers, windows of goals, funnels and entries and re-entry of days and months keep the local time of day of the subject, those of hours do not; dates are local; both DST weekends of 2026,
 -- the ends of months, zones that do not exist; and a comparison with PostgreSQL's own arithmetic around the changes of many zones.
 \ir shop.psql
-SELECT plan(53);
+SELECT plan(63);
 
 -- one run for each duration; its delay is the first step
 CREATE TABLE durations (i int PRIMARY KEY, calendar interval, clock interval);
@@ -203,6 +203,53 @@ SELECT play();
 SELECT results_eq($$ SELECT w.id, e.converted_at FROM windows w LEFT JOIN customer.enrollments e ON e.subject_id = w.id ORDER BY w.id $$,
     $$ SELECT id, ends FROM windows ORDER BY id $$, 'the window of a goal ends at the same local time');
 SELECT is_empty($$ SELECT FROM windows w JOIN customer.enrollments e ON e.subject_id = w.id + 100 WHERE converted_at IS NOT NULL $$, 'and not a microsecond later');
+-- windows of a funnel: id + 1000 enters the second stage when the window ends, id + 1100 a microsecond later
+CREATE FUNCTION pass(customer bigint, entered timestamptz, ends timestamptz) RETURNS void LANGUAGE sql AS $$
+    INSERT INTO customer.transitions (subject_id, seq, to_stage, at, cause)
+    VALUES (customer, 101, 'advocacy', entered, 'manual'), (customer, 102, 'conversion', ends, 'manual') $$;
+SELECT customer(id + 1000, zone), customer(id + 1100, zone) FROM windows;
+SELECT pass(id + 1000, entered, ends) FROM windows;
+CREATE FUNCTION reached(within interval) RETURNS text LANGUAGE sql AS $$
+    SELECT string_agg(subjects::text, ', ' ORDER BY step) FROM funnel('customer', '{advocacy,conversion}', within => within) $$;
+SELECT is(reached('1 day'), '6, 6', 'the window of a funnel ends at the same local time');
+SELECT pass(id + 1100, entered, ends + interval '1 microsecond') FROM windows;
+SELECT is(reached('1 day'), '12, 6', 'and not a microsecond later');
+SELECT is(reached('23 hours'), '12, 2', 'hours are hours');
+SELECT is(reached('1 month'), '12, 12', 'months too');
+DELETE FROM customers WHERE id = 401101;
+SELECT is(reached('1 day'), '12, 7', 'of who is deleted it is UTC');
+CREATE ROLE analyst;
+GRANT USAGE ON SCHEMA customer, scenario TO analyst;
+GRANT SELECT ON customer.transitions TO analyst;
+SET ROLE analyst;
+SELECT is(reached('23 hours'), '12, 2', 'hours need no zones');
+SELECT throws_ok($$ SELECT reached('1 day') $$, '42501', 'permission denied for table customer.subjects', 'zones are for those who may read the subjects');
+RESET ROLE;
+GRANT SELECT ON customer.subjects TO analyst;
+SET ROLE analyst;
+SELECT is(reached('1 day'), '12, 7', 'for whom the owner reads them');
+RESET ROLE;
+DELETE FROM customers WHERE id BETWEEN 401000 AND 401999;
+DELETE FROM customer.transitions WHERE subject_id BETWEEN 401000 AND 401999;
+
+-- enroll_within: id + 2000 is of just that age, id + 2100 a microsecond older
+SELECT define_event_source('customer', 'events', subject_column => 'customer_id', name_column => 'name', time_column => 'occurred_at', enroll_within => '1 day');
+SET lifecycle.clock = '2026-01-01 00:00+00';
+SELECT customer(id + 2000, zone), customer(id + 2100, zone) FROM windows;
+CREATE FUNCTION come_late() RETURNS void LANGUAGE plpgsql AS $$
+DECLARE w windows;
+BEGIN
+    FOR w IN SELECT * FROM windows ORDER BY ends LOOP
+        PERFORM set_config('lifecycle.clock', w.ends::text, true);
+        PERFORM event(w.id + 2000, 'in', w.entered), event(w.id + 2100, 'in', w.entered - interval '1 microsecond');
+    END LOOP;
+END $$;
+SELECT come_late();
+SELECT is((SELECT string_agg((id - 2000)::text, ', ' ORDER BY id) FROM customers WHERE id BETWEEN 402000 AND 402999 AND runs(id) IS NOT NULL),
+    '400001, 400002, 400003, 400004, 400005, 400006', 'an event of just that age enrolls, in local time');
+SELECT define_shop();
+SELECT verified();
+
 -- entered on 31 January at 20:00 in New York, when it is February in UTC: a month on it is 28 February
 SET lifecycle.clock = '2026-01-01 00:00+00';
 SELECT customer(400201, 'America/New_York'), customer(400202, 'UTC'), customer(400203, 'Europe/Berlin');
