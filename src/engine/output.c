@@ -159,8 +159,8 @@ note_silent_waits(LcRunBatch *batch)
 	}
 }
 
-static void
-write_activity(LcRunBatch *batch)
+void
+lc_write_activity(LcRunBatch *batch)
 {
 	LcBulk	   *bulk;
 	Datum		values[ACTIVITY_NATTS];
@@ -306,6 +306,6 @@ lc_write_outputs(LcRunBatch *batch)
 	note_silent_waits(batch);
 	end_enrollments(batch);
 	write_messages(batch);
-	write_activity(batch);
+	lc_write_activity(batch);
 	write_due(batch);
 }

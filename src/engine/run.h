@@ -149,6 +149,7 @@ extern void lc_step_send(LcRunBatch *batch, LcStepPlan *step, LcGroup *group);
 
 /* output.c */
 extern void lc_write_outputs(LcRunBatch *batch);
+extern void lc_write_activity(LcRunBatch *batch);
 
 /* Locks the enrollments of a group without waiting; those that somebody holds go back and leave the group. */
 extern void lc_lock_enrollments(LcRunBatch *batch, LcGroup *group);

@@ -309,6 +309,34 @@ write_failure(LcRunBatch *batch, LcBulk *bulk, const Failure *failure, int64 id,
 	lc_bulk_add(bulk, values, nulls);
 }
 
+/* What a failed run had waited for is over all the same: it is noted, and the run tries again at the step behind it. */
+static void
+end_waits(Runner *runner)
+{
+	LcRunBatch *batch = &runner->batch;
+
+	start_attempt(batch, 0, 0);
+	for (int i = 0; i < runner->nfailures; i++)
+	{
+		LcRun	   *run = &batch->runs[runner->failures[i].run];
+		LcStepPlan *wait;
+
+		if (run->due.kind != LC_DUE_WAIT)
+			continue;
+		wait = lc_step_plan(run->plan, run->due.step);
+		if (wait == NULL || wait->next == 0)
+			continue;
+		run->state = LC_RUN_WAITING;
+		run->waited = wait->number;
+		lc_note_activity(batch, runner->failures[i].run, NULL, "ended", NULL);
+		run->due.kind = LC_DUE_STEP;
+		run->due.step = wait->next;
+	}
+	lc_write_activity(batch);
+	MemoryContextDelete(batch->work);
+	batch->work = NULL;
+}
+
 /* Records failures; puts the rows off, or parks them. */
 static void
 record_failures(Runner *runner)
@@ -321,6 +349,7 @@ record_failures(Runner *runner)
 
 	if (runner->nfailures == 0)
 		return;
+	end_waits(runner);
 	again = palloc(sizeof(LcDue) * runner->nfailures);
 	ids = palloc(sizeof(int64) * runner->nfailures);
 	lc_sequence_next(batch->state->failure_sequence, runner->nfailures, ids);

@@ -1,6 +1,6 @@
 -- What fails: a rule, a trigger, a timer, a step; who is recorded, who goes on, what is tried again, what is parked and retried.
 \ir shop.psql
-SELECT plan(59);
+SELECT plan(67);
 SELECT define_template('customer', 'a', body => 'a');
 
 -- a rule's condition fails for one row of a statement: recorded, the statement and the others go on
@@ -96,6 +96,30 @@ SELECT event(1, 'stop');
 SELECT is(runs(1), 'poison: exit', 'a parked run can exit');
 SELECT verified();
 SELECT is(retry('customer'), 0::bigint, 'and does not come back');
+SELECT verified();
+
+-- a step behind a delay: the delay is over, whatever becomes of the step
+SELECT forget();
+SELECT define_workflow('customer', 'late', state => 'live', entry => on_event('late'), steps => steps(delay('1 hour'),
+    run_sql($$ INSERT INTO done SELECT -customer.id, customer.plan::int $$, label => 'write'), delay('1 day')));
+CREATE FUNCTION steps() RETURNS text LANGUAGE plpgsql AS $$ BEGIN RETURN (
+    SELECT string_agg(format('%s: %s reached = %s waiting + %s done + %s failed', label, reached, waiting, s.done, failed), ', ' ORDER BY step)
+      FROM customer.step_summary s WHERE workflow = 'late' AND step <= 2); END $$;
+INSERT INTO customers (id, plan) VALUES (201, '1'), (202, 'bad');
+SELECT event(201, 'late'), event(202, 'late');
+SELECT run_due();
+SELECT advance_clock('1 hour');
+SELECT is(steps(), 'delay_1: 2 reached = 0 waiting + 2 done + 0 failed, write: 2 reached = 1 waiting + 1 done + 0 failed', 'of two, one has failed and will try again');
+SELECT is((SELECT step || ', ' || waits_for || ', ' || attempts FROM customer.waiting WHERE subject_id = 202), 'write, its turn: run_sql INSERT INTO done SELECT -customer.id, customer.plan::int, 1', 'at the step that failed');
+SELECT advance_clock('1 hour');
+SELECT is(steps(), 'delay_1: 2 reached = 0 waiting + 2 done + 0 failed, write: 2 reached = 0 waiting + 1 done + 1 failed', 'parked');
+UPDATE customers SET plan = '1' WHERE id = 202;
+SELECT is(retry('customer'), 1::bigint, 'retried');
+SELECT run_due();
+SELECT is(steps(), 'delay_1: 2 reached = 0 waiting + 2 done + 0 failed, write: 2 reached = 0 waiting + 2 done + 0 failed', 'and done, the delay once');
+SELECT is(steps_of(202), 'end=ended write=done', 'so say its activities');
+SELECT advance_clock('1 day');
+SELECT is(runs(202), runs(201), 'both are through');
 SELECT verified();
 
 -- a branch, a timer, constraints that are deferred
