@@ -476,7 +476,7 @@ lc_mark_next(LcLifecycle *lc, LcQueueScan *scan, uint64 crashed, int crashes)
 {
 	Runner		runner = {0};
 	LcRunBatch *batch = &runner.batch;
-	Failure		failure = {0, NULL, ERRCODE_CRASH_SHUTDOWN, "the server crashed while running it"};
+	Failure		failure = {0, NULL, ERRCODE_CRASH_SHUTDOWN, "the server crashed, or the worker was terminated, while running it"};
 	MemoryContext old;
 	LcIdentity	identity;
 	uint64		next;

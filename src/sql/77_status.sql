@@ -61,7 +61,7 @@ WITH clock AS (
       FROM lifecycle.workflows w WHERE w.lifecycle = %2$L AND w.paused AND w.state <> 'archived'
     UNION ALL
     SELECT 3, 'batches', i.batch_rows || CASE i.batch_rows WHEN 1 THEN ' row' ELSE ' rows' END,
-           'small since the server crashed in the middle of one; they grow again as they are run'
+           'small since a crash or a termination in the middle of one; they grow again as they are run'
       FROM lifecycle._interrupted i WHERE i.lifecycle = %2$L
     UNION ALL
     SELECT 4, 'queue depth',

@@ -1,6 +1,8 @@
 /*
  * interrupted.c: what the worker knows of the batch that it was killed in: lifecycle._interrupted.
  *
+ * What is said here of crashes also holds for a worker that was terminated in a batch, as pg_terminate_backend(pg_backend_pid()) does.
+ *
  * A row that crashes the server (a bug in a function of the user, too much memory) would be run again, and crash it again, for ever. So after a crash
  * every lifecycle goes on with batches of an eighth of the size, and again after the next crash, until a row that is alone in its batch crashes: of
  * 20,000 rows that takes five crashes, and the server is spared the others. What has been committed of small batches is behind us: when they have run
@@ -17,7 +19,9 @@
 #include "catalog/sql.h"
 #include "executor/spi.h"
 #include "guc.h"
+#include "storage/fd.h"
 #include "utils/builtins.h"
+#include "utils/pidfile.h"
 #include "worker/interrupted.h"
 
 /* Runs a statement about one lifecycle, $1, with further arguments. SPI is connected. */
@@ -93,4 +97,21 @@ lc_interrupted_alone(const char *lifecycle, uint64 row, int attempts)
 	SPI_connect();
 	run_about("UPDATE lifecycle._interrupted SET alone = $2, attempts = $3 WHERE lifecycle = $1", lifecycle, 2, types, values);
 	SPI_finish();
+}
+
+/* The postmaster says so in its lock file before it ends anyone. */
+bool
+lc_server_is_stopping(void)
+{
+	FILE	   *file = AllocateFile("postmaster.pid", "r");
+	char		line[MAXPGPATH];
+	bool		stopping = false;
+
+	if (file == NULL)
+		return false;
+	for (int number = 1; fgets(line, sizeof(line), file) != NULL; number++)
+		if (number == LOCK_FILE_LINE_PM_STATUS)
+			stopping = strncmp(line, PM_STATUS_STOPPING, strlen(PM_STATUS_STOPPING)) == 0;
+	FreeFile(file);
+	return stopping;
 }

@@ -24,4 +24,7 @@ extern void lc_interrupted_grow(const char *lifecycle, int batch_rows);
 /* A row is begun alone, for so many times. */
 extern void lc_interrupted_alone(const char *lifecycle, uint64 row, int attempts);
 
+/* Is the server about to stop in peace? */
+extern bool lc_server_is_stopping(void);
+
 #endif							/* LC_INTERRUPTED_H */

@@ -191,7 +191,8 @@ reap(Known *k, TimestampTz now)
 		return;
 	}
 	pg_atomic_write_u32(&k->slot->state, LC_SLOT_STOPPED);
-	if (TimestampDifferenceExceeds(k->started_at, now, STEADY_MS))
+	/* one that ended in a batch has started well, and knows how to be careful */
+	if (state == LC_SLOT_WORKING || TimestampDifferenceExceeds(k->started_at, now, STEADY_MS))
 		k->failures = 0;
 	put_off(k, now);
 }

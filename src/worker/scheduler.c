@@ -9,7 +9,8 @@
  * two commits each. If it is found set at the start, this process or the server died in a batch, maybe by it: batches are then small until what
  * was interrupted has been run, and a row that crashes the server is found and parked (interrupted.c).
  *
- * No lock and no snapshot is held while it sleeps. SIGTERM is `die`: it ends within a batch, which then is rolled back.
+ * No lock and no snapshot is held while it sleeps. SIGTERM is `die`: it ends within a batch, which then is rolled back. What runs in the batch may
+ * have sent it, so the run stays unfinished then, unless the server is stopped or a command wants the database for itself.
  */
 #include "postgres.h"
 
@@ -89,6 +90,7 @@ static LcInstallation installation = LC_INSTALLATION_HERE;
 static TimestampTz sweep_at = DT_NOBEGIN;
 static TimestampTz last_run = 0;
 static bool marked = false;		/* unfinished_run is set, by us */
+static bool in_batch = false;
 static TimestampTz busy_since = 0;	/* 0: not busy */
 static int64 busy_rows = 0;
 
@@ -187,7 +189,7 @@ set_unfinished(void *arg)
 			((Job *) lfirst(cell))->scan.limit = 0;
 }
 
-/* At exit: on SIGTERM the run is finished, what it was in the middle of is rolled back. Interrupts are held off by now. */
+/* At exit: when that is in peace the run is finished, what it was in the middle of is rolled back. Interrupts are held off by now. */
 static void
 at_exit(int code, Datum arg)
 {
@@ -195,7 +197,7 @@ at_exit(int code, Datum arg)
 
 	pg_atomic_write_u32(&slot->procno, 0);
 	pg_atomic_write_u64(&slot->wake_at, (uint64) DT_NOBEGIN);
-	if (marked)
+	if (marked && (!in_batch || lc_hold_is_on(MyDatabaseId) || lc_server_is_stopping()))
 	{
 		AbortOutOfAnyTransaction();
 		StartTransactionCommand();
@@ -497,12 +499,16 @@ run_job(Job *job, TimestampTz now)
 	bool		unknown = job->scan.next_due == DT_NOBEGIN;
 	bool		on = true;
 	bool		transient = false;
+	bool		done;
 
 	if (!marked && !unknown)
 		(void) in_transaction(set_unfinished, &on, "lifecycle: marking the run as begun", &transient);
 	publish_state(LC_SLOT_WORKING);
-	if ((job->scan.limit == 1 && !in_transaction(mark_attempt, job, job->activity, &transient)) ||
-		!in_transaction(run_batch, job, job->activity, &transient))
+	done = job->scan.limit != 1 || in_transaction(mark_attempt, job, job->activity, &transient);
+	in_batch = true;
+	done = done && in_transaction(run_batch, job, job->activity, &transient);
+	in_batch = false;
+	if (!done)
 	{
 		put_off(job, transient);
 		return false;
