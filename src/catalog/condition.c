@@ -208,8 +208,9 @@ parse_alone(const LcBinding *binding)
 	node = ((RawStmt *) linitial(parsed))->stmt;
 	if (statement)
 	{
-		if (!IsA(node, SelectStmt) && !IsA(node, InsertStmt) && !IsA(node, UpdateStmt) && !IsA(node, DeleteStmt))
-			refuse(binding, "a SELECT, INSERT, UPDATE or DELETE");
+		if (!IsA(node, SelectStmt) && !IsA(node, InsertStmt) && !IsA(node, UpdateStmt) && !IsA(node, DeleteStmt) &&
+			!IsA(node, MergeStmt))
+			refuse(binding, "a SELECT, INSERT, UPDATE, DELETE or MERGE");
 		return BODY_STATEMENT;
 	}
 	if (!IsA(node, SelectStmt))

@@ -22,7 +22,7 @@ COMMENT ON FUNCTION lifecycle.set_stage(text, text, text) IS 'Step: moves the su
 
 CREATE FUNCTION lifecycle.run_sql(statement text, label text DEFAULT NULL, only_if text DEFAULT NULL) RETURNS jsonb
 LANGUAGE c IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS 'MODULE_PATHNAME', 'lifecycle_vocabulary';
-COMMENT ON FUNCTION lifecycle.run_sql(text, text, text) IS 'Step: runs one SELECT, INSERT, UPDATE or DELETE with the rights of the lifecycle''s owner, in the transaction of the step. The lifecycle''s row (by its name), subject and enrollment are rows in it.';
+COMMENT ON FUNCTION lifecycle.run_sql(text, text, text) IS 'Step: runs one SELECT, INSERT, UPDATE, DELETE or MERGE with the rights of the lifecycle''s owner, in the transaction of the step. The lifecycle''s row (by its name), subject and enrollment are rows in it.';
 
 CREATE FUNCTION lifecycle.exit(reason text DEFAULT NULL, label text DEFAULT NULL, only_if text DEFAULT NULL) RETURNS jsonb
 LANGUAGE c IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS 'MODULE_PATHNAME', 'lifecycle_vocabulary';

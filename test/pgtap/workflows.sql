@@ -1,6 +1,6 @@
 -- Workflows: entries, re-entry, parallel runs, exits and goals in the middle of a delay, nested branches, and every kind of step.
 \ir shop.psql
-SELECT plan(54);
+SELECT plan(61);
 SELECT define_template('customer', 'a', subject_line => 'A', body => 'a {{ customer.first_name }}');
 SELECT define_template('customer', 'b', body => 'b {{ subject.stage }}');
 SELECT define_template('customer', 'c', body => 'c {{ event.properties.amount }} {{ enrollment.entered_at | date: "%Y-%m-%d" }}');
@@ -157,6 +157,39 @@ SELECT advance_clock('1 day');
 SELECT is(runs(50) || coalesce(', ' || sent(50), ''), 'sql: exit', 'also when they end the run itself');
 SELECT is((SELECT e.occurred_at FROM events e WHERE customer_id = 50 AND name = 'cancelled'), (SELECT at + interval '1 hour' FROM calls WHERE customer_id = 50), 'at the time at which the step was due');
 SELECT is((SELECT e.occurred_at - c.at FROM events e JOIN calls c USING (customer_id) WHERE customer_id = 52 AND name = 'cancelled'), interval '1 hour', 'each at its own');
+SELECT verified();
+
+-- MERGE
+SELECT forget();
+CREATE TABLE tally (customer_id bigint PRIMARY KEY, n int NOT NULL, plan text);
+SELECT define_workflow('customer', 'merge', state => 'live', entry => on_event('order'), reentry => 'always', steps => steps(
+    run_sql($$ MERGE INTO tally AS t USING (SELECT customer.id, customer.plan) AS c ON t.customer_id = c.id
+               WHEN MATCHED AND t.n > 1 THEN DELETE
+               WHEN MATCHED THEN UPDATE SET n = t.n + 1, plan = c.plan
+               WHEN NOT MATCHED THEN INSERT (customer_id, n, plan) VALUES (c.id, 1, subject.stage) $$),
+    run_sql($$ MERGE INTO customers AS c USING (SELECT customer.id) AS x ON c.id = x.id WHEN MATCHED THEN UPDATE SET plan = 'merged' $$)));
+SELECT define_transition('customer', 'any', 'lost', condition => $$ customer.plan = 'merged' $$);
+SELECT customer(60), customer(61);
+CREATE FUNCTION order_and_run(VARIADIC customers bigint[]) RETURNS text LANGUAGE plpgsql AS $$ BEGIN
+    PERFORM event(id, 'order') FROM unnest(customers) AS id;
+    PERFORM run_due();
+    RETURN (SELECT string_agg(format('%s %s %s', t.customer_id, t.n, t.plan), ', ' ORDER BY t.customer_id) FROM tally t);
+END $$;
+SELECT is(order_and_run(60, 61), '60 1 awareness, 61 1 awareness', 'MERGE inserts');
+SELECT is(path(60), 'awareness > lost', 'what it changes is captured');
+ALTER TABLE tally ALTER COLUMN n TYPE bigint;
+ALTER TABLE tally RENAME COLUMN plan TO last_plan;
+ALTER TABLE customers ADD COLUMN score int DEFAULT 1;
+CREATE OR REPLACE FUNCTION order_and_run(VARIADIC customers bigint[]) RETURNS text LANGUAGE plpgsql AS $$ BEGIN
+    PERFORM event(id, 'order') FROM unnest(customers) AS id;
+    PERFORM run_due();
+    RETURN (SELECT string_agg(format('%s %s %s', t.customer_id, t.n, t.last_plan), ', ' ORDER BY t.customer_id) FROM tally t);
+END $$;
+SELECT is(order_and_run(60), '60 2 merged, 61 1 awareness', 'and updates, when its tables were altered as well');
+SELECT is(order_and_run(60), '61 1 awareness', 'and deletes');
+SELECT throws_ok($$ SELECT define_workflow('customer', 'merge', steps => run_sql('MERGE INTO tally t USING (SELECT customer.id) c ON t.customer_id = c.id WHEN MATCHED THEN UPDATE SET m = 1')) $$,
+    '42703', NULL, 'it is bound when it is defined');
+SELECT is((SELECT count(pg_get_functiondef(p.oid)) FROM pg_proc p WHERE proname LIKE '%merge: run_sql%'), 2::bigint, 'and can be dumped');
 SELECT verified();
 
 SELECT * FROM finish();
