@@ -85,6 +85,15 @@ SELECT * FROM customer.time_in_stage;
 SELECT * FROM customer.workflow_summary;
 SELECT * FROM customer.step_summary;
 SELECT * FROM customer.waiting ORDER BY subject_id, kind;
+-- in the transaction that adds a stage they do without it
+BEGIN;
+SELECT lifecycle.add_stage('customer', 'trial', before => 'conversion');
+SELECT stage, subjects FROM customer.stage_summary WHERE stage IS NULL OR stage BETWEEN 'consideration' AND 'conversion';
+SELECT stage, visits FROM customer.time_in_stage WHERE stage IS NULL OR stage BETWEEN 'consideration' AND 'conversion';
+SELECT count(*) FROM lifecycle.funnel('customer', '{awareness,conversion}');
+SELECT lifecycle.rename_stage('customer', 'awareness', 'new');
+SELECT stage FROM customer.stage_summary LIMIT 2;
+ROLLBACK;
 -- every view and column has a comment
 SELECT c.relname, a.attname
   FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0

@@ -1,16 +1,20 @@
 /*
- * reading.c: what the views and the reading functions, which are SQL, need of C. Reads no tables and takes no locks.
+ * reading.c: what the views and the reading functions, which are SQL, need of C. Reads only the catalog, and takes no locks.
  */
 #include "postgres.h"
 
+#include "access/htup_details.h"
+#include "catalog/pg_enum.h"
 #include "clock.h"
 #include "fmgr.h"
 #include "lifecycle.h"
+#include "utils/syscache.h"
 #include "utils/timestamp.h"
 
 PG_FUNCTION_INFO_V1(lifecycle__clock);
 PG_FUNCTION_INFO_V1(lifecycle__format);
 PG_FUNCTION_INFO_V1(lifecycle__quarantine_after);
+PG_FUNCTION_INFO_V1(lifecycle__stage);
 
 /* _clock(simulated boolean) → timestamptz: the time now. */
 Datum
@@ -31,4 +35,24 @@ Datum
 lifecycle__quarantine_after(PG_FUNCTION_ARGS)
 {
 	PG_RETURN_INT32(LC_QUARANTINE);
+}
+
+/* _stage(type anyenum, name name) → anyenum: the label of that name; NULL, where a cast would fail, for one that is missing or not committed. */
+Datum
+lifecycle__stage(PG_FUNCTION_ARGS)
+{
+	Oid			type = get_fn_expr_argtype(fcinfo->flinfo, 0);
+	HeapTuple	tuple;
+	Oid			label;
+
+	if (PG_ARGISNULL(1))
+		PG_RETURN_NULL();
+	tuple = SearchSysCache2(ENUMTYPOIDNAME, ObjectIdGetDatum(type), PG_GETARG_DATUM(1));
+	if (!HeapTupleIsValid(tuple))
+		PG_RETURN_NULL();
+	label = ((Form_pg_enum) GETSTRUCT(tuple))->oid;
+	ReleaseSysCache(tuple);
+	if (EnumUncommitted(label))
+		PG_RETURN_NULL();
+	PG_RETURN_OID(label);
 }

@@ -43,6 +43,11 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION lifecycle._schema_of(name) IS 'Private: the schema of a lifecycle; an error when there is no such lifecycle or its state tables are not tables.';
 
+CREATE FUNCTION lifecycle._stage(type anyenum, name name) RETURNS anyenum
+    LANGUAGE c STABLE PARALLEL SAFE
+    AS 'MODULE_PATHNAME', 'lifecycle__stage';
+COMMENT ON FUNCTION lifecycle._stage(anyenum, name) IS 'Private: the stage of that name, of the type of the first argument; NULL: there is none, or this transaction has added it and may not use it yet.';
+
 CREATE FUNCTION lifecycle._one_line(source_text text) RETURNS text
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
     BEGIN ATOMIC
@@ -95,8 +100,12 @@ WITH clock AS (
            count(*) FILTER (WHERE s.since > clock.now - interval '30 days') AS new_30_days
       FROM %1$I.subjects s, clock
      GROUP BY s.stage
+), stages AS (
+    SELECT lifecycle._stage(NULL::%1$I.stage, st.name) AS stage, st.phase, st.position, st.retired_at
+      FROM lifecycle.stages st
+     WHERE st.lifecycle = %2$L
 )
-SELECT st.name::%1$I.stage AS stage,
+SELECT st.stage,
        st.phase,
        coalesce(here.subjects, 0) AS subjects,
        round(coalesce(here.subjects, 0) / sum(here.subjects) OVER (), 4) AS share,
@@ -105,11 +114,11 @@ SELECT st.name::%1$I.stage AS stage,
        coalesce(here.new_7_days, 0) AS new_7_days,
        coalesce(here.new_30_days, 0) AS new_30_days
   FROM clock
-       CROSS JOIN lifecycle.stages st
-       LEFT JOIN here ON here.stage = st.name::%1$I.stage
- WHERE st.lifecycle = %2$L AND (st.retired_at IS NULL OR here.subjects > 0)
+       CROSS JOIN stages st
+       LEFT JOIN here ON here.stage = st.stage
+ WHERE st.stage IS NOT NULL AND (st.retired_at IS NULL OR here.subjects > 0)
  ORDER BY st.position;
-COMMENT ON VIEW %1$I.stage_summary IS 'One row per stage, in order: who is there now. Retired stages appear while somebody is in them.';
+COMMENT ON VIEW %1$I.stage_summary IS 'One row per stage, in order: who is there now. Retired stages appear while somebody is in them, new ones once they are committed.';
 COMMENT ON COLUMN %1$I.stage_summary.stage IS 'The stage.';
 COMMENT ON COLUMN %1$I.stage_summary.phase IS 'The phase of the relationship that the stage belongs to.';
 COMMENT ON COLUMN %1$I.stage_summary.subjects IS 'Subjects that are in the stage now.';
@@ -147,16 +156,20 @@ WITH visits AS (
     SELECT s.stage, count(*) AS subjects
       FROM %1$I.subjects s
      GROUP BY s.stage
+), stages AS (
+    SELECT lifecycle._stage(NULL::%1$I.stage, st.name) AS stage, st.position, st.retired_at
+      FROM lifecycle.stages st
+     WHERE st.lifecycle = %2$L
 )
-SELECT st.name::%1$I.stage AS stage,
+SELECT st.stage,
        coalesce(visits.visits, 0) AS visits,
        visits.percentiles[1] AS median_time,
        visits.percentiles[2] AS p90_time,
        coalesce(here.subjects, 0) AS still_there
-  FROM lifecycle.stages st
-       LEFT JOIN visits ON visits.stage = st.name::%1$I.stage
-       LEFT JOIN here ON here.stage = st.name::%1$I.stage
- WHERE st.lifecycle = %2$L AND (st.retired_at IS NULL OR visits.visits > 0 OR here.subjects > 0)
+  FROM stages st
+       LEFT JOIN visits ON visits.stage = st.stage
+       LEFT JOIN here ON here.stage = st.stage
+ WHERE st.stage IS NOT NULL AND (st.retired_at IS NULL OR visits.visits > 0 OR here.subjects > 0)
  ORDER BY st.position;
 COMMENT ON VIEW %1$I.time_in_stage IS 'One row per stage, in order: how long subjects stay, from the visits that are over.';
 COMMENT ON COLUMN %1$I.time_in_stage.stage IS 'The stage.';
