@@ -25,6 +25,8 @@
 #include "clock.h"
 #include "commands/dbcommands.h"
 #include "commands/extension.h"
+#include "commands/prepare.h"
+#include "common/pg_prng.h"
 #include "compat.h"
 #include "engine/engine.h"
 #include "engine/window.h"
@@ -38,8 +40,10 @@
 #include "postmaster/interrupt.h"
 #include "storage/ipc.h"
 #include "storage/latch.h"
+#include "storage/lock.h"
 #include "storage/procarray.h"
 #include "tcop/tcopprot.h"
+#include "utils/fmgrprotos.h"
 #include "utils/guc.h"
 #include "utils/inval.h"
 #include "utils/lsyscache.h"
@@ -429,6 +433,18 @@ mark_attempt(void *arg)
 		lc_interrupted_alone(job->scan.lifecycle, row, row == job->crashed ? job->crashes + 1 : 1);
 }
 
+/*
+ * What the statements of one owner leave in the session, whether their transaction was committed or not, must not reach those of another, nor hold up
+ * anybody. Settings come back with the identity.
+ */
+static void
+forget_session(void)
+{
+	DropAllPreparedStatements();
+	LockReleaseAll(USER_LOCKMETHOD, true);
+	(void) DirectFunctionCall1(setseed, Float8GetDatum(pg_prng_double(&pg_global_prng_state)));
+}
+
 static void
 put_off(Job *job, bool transient)
 {
@@ -508,6 +524,7 @@ run_job(Job *job, TimestampTz now)
 	in_batch = true;
 	done = done && in_transaction(run_batch, job, job->activity, &transient);
 	in_batch = false;
+	forget_session();
 	if (!done)
 	{
 		put_off(job, transient);
