@@ -2,7 +2,7 @@
  * zones.c: the time zones of all subjects of a lifecycle, for analytics that count in local days.
  *
  * The expression is the owner's code, so it runs with the owner's rights, whoever asks: a superuser who reads a funnel must not be led into running
- * it with his own. Who may read the lifecycle's subjects may know their zones. Reads with the snapshot of the query that asks.
+ * it with his own. Who may read all subjects of the lifecycle may know their zones. Reads with the snapshot of the query that asks.
  */
 #include "postgres.h"
 
@@ -15,6 +15,7 @@
 #include "funcapi.h"
 #include "miscadmin.h"
 #include "utils/builtins.h"
+#include "utils/rls.h"
 
 PG_FUNCTION_INFO_V1(lifecycle__zones);
 
@@ -25,6 +26,22 @@ zones_query(LcLifecycle *lc)
 					"(SELECT c AS %4$s, NULL::%5$s AS subject, NULL::%6$s AS enrollment) AS %7$s",
 					quote_identifier(lc->key_column), lc->timezone->sql, lc->on_table_sql, lc->quoted_name, lc->table_sql[LC_SUBJECTS],
 					lc->table_sql[LC_ENROLLMENTS], lc->timezone->alias);
+}
+
+static void
+check_reader(LcLifecycle *lc)
+{
+	Oid			subjects = lc->tables[LC_SUBJECTS];
+
+	if (lc_owns_table(lc->on_table, GetUserId()))
+		return;
+	if (pg_class_aclcheck(subjects, GetUserId(), ACL_SELECT) != ACLCHECK_OK)
+		aclcheck_error(ACLCHECK_NO_PRIV, OBJECT_TABLE, lc->table_sql[LC_SUBJECTS]);
+	if (check_enable_rls(subjects, InvalidOid, true) == RLS_ENABLED)
+		ereport(ERROR,
+				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+				 errmsg("row security of table %s hides the time zones of subjects", lc->table_sql[LC_SUBJECTS]),
+				 errhint("Give the window in hours, which needs no time zones.")));
 }
 
 /* _zones(lifecycle name) → setof (key, zone text): nothing where all subjects have UTC, or there is no table of subjects any more. */
@@ -39,10 +56,10 @@ lifecycle__zones(PG_FUNCTION_ARGS)
 	InitMaterializedSRF(fcinfo, MAT_SRF_USE_EXPECTED_DESC);
 	if (lc == NULL || lc->broken || lc->timezone == NULL)
 		return (Datum) 0;
-	if (pg_class_aclcheck(lc->tables[LC_SUBJECTS], GetUserId(), ACL_SELECT) != ACLCHECK_OK)
-		aclcheck_error(ACLCHECK_NO_PRIV, OBJECT_TABLE, lc->table_sql[LC_SUBJECTS]);
+	check_reader(lc);
 	options.dest = CreateTuplestoreDestReceiver();
-	SetTuplestoreDestReceiverParams(options.dest, result->setResult, fcinfo->flinfo->fn_mcxt, false, NULL, NULL);
+	SetTuplestoreDestReceiverParams(options.dest, result->setResult, result->econtext->ecxt_per_query_memory, false, result->setDesc,
+									"time zones of subjects have the type of their key, and text");
 	SPI_connect();
 	lc_identity_owner(lc, true, &identity);
 	SPI_execute_extended(zones_query(lc), &options);

@@ -19,7 +19,7 @@ COMMENT ON AGGREGATE lifecycle._funnel(anyenum, timestamptz, anyarray, interval,
 CREATE FUNCTION lifecycle._zones(lifecycle name) RETURNS SETOF record
     LANGUAGE c STABLE STRICT PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
     AS 'MODULE_PATHNAME', 'lifecycle__zones';
-COMMENT ON FUNCTION lifecycle._zones(name) IS 'Private: key and time zone of each subject of a lifecycle that has a time-zone expression, for those who may read its subjects.';
+COMMENT ON FUNCTION lifecycle._zones(name) IS 'Private: key and time zone of each subject of a lifecycle that has a time-zone expression, for those who may read all its subjects.';
 
 CREATE FUNCTION lifecycle.funnel(lifecycle name, stages text[], within interval DEFAULT NULL,
                                  since timestamptz DEFAULT NULL, until timestamptz DEFAULT NULL)
@@ -85,7 +85,7 @@ BEGIN
         USING stages, within, since, until;
 END $$;
 COMMENT ON FUNCTION lifecycle.funnel(name, text[], interval, timestamptz, timestamptz) IS
-'How many subjects went through the stages in that order. An attempt begins when a subject enters the first stage, from since (included) until until (excluded), and reaches a step when the subject enters its stage later than that of the step before; other stages may lie in between. within: only steps reached at most so long after the attempt began (days and months are those of the subject''s time zone, of UTC for those deleted since), NULL: whenever. Each subject counts once, with its attempt that came furthest; of several, the one that got there first; of those, the one that began last. conversion: share of the first step; step_conversion: share of the step before; median_time: from the step before to this one. Subjects deleted since are counted. Errors: unknown lifecycle or stage, no stages, a negative window; with days in the window, a reader who may not read the lifecycle''s subjects.';
+'How many subjects went through the stages in that order. An attempt begins when a subject enters the first stage, from since (included) until until (excluded), and reaches a step when the subject enters its stage later than that of the step before; other stages may lie in between. within: only steps reached at most so long after the attempt began (days and months are those of the subject''s time zone, of UTC for those deleted since), NULL: whenever. Each subject counts once, with its attempt that came furthest; of several, the one that got there first; of those, the one that began last. conversion: share of the first step; step_conversion: share of the step before; median_time: from the step before to this one. Subjects deleted since are counted. Errors: unknown lifecycle or stage, no stages, a negative window; with days in the window, a reader who may not read all of the lifecycle''s subjects.';
 
 CREATE FUNCTION lifecycle._last_events(lifecycle name, key text) RETURNS jsonb
     LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp

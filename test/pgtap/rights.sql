@@ -1,6 +1,6 @@
 -- Rights: who inserts an event needs none on the lifecycle and gets none; code runs as the owner of the table, under no search_path but its author's.
 \ir shop.psql
-SELECT plan(44);
+SELECT plan(47);
 RESET search_path;
 RESET lifecycle.clock;
 CREATE ROLE lc_owner;
@@ -145,5 +145,21 @@ SELECT is_empty($$ SELECT c.relname FROM pg_class c JOIN pg_namespace n ON n.oid
 SELECT is_empty($$ SELECT c.relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
                     WHERE n.nspname = 'member' AND c.relkind = 'v' AND NOT coalesce('security_invoker=true' = ANY (c.reloptions), false) $$, 'views have the rights of who reads them');
 SELECT verified('member');
+
+-- the time-zone expression in a funnel
+SET ROLE lc_other;
+CREATE FUNCTION app.zone() RETURNS text LANGUAGE plpgsql STABLE AS $$ BEGIN
+    IF current_user <> 'lc_other' THEN RAISE 'the zone is asked for by %', current_user; END IF;
+    RETURN 'Europe/Berlin'; END $$;
+SELECT define_lifecycle('member', 'members', stages => '{new,active,gone}', simulated => true, timezone => 'app.zone()');
+GRANT USAGE ON SCHEMA member TO lc_writer;
+GRANT SELECT ON member.subjects, member.transitions TO lc_writer;
+RESET ROLE;
+SELECT lives_ok($$ SELECT * FROM funnel('member', '{new,active}', within => '1 day') $$, 'a superuser who reads a funnel runs nothing of the owner himself');
+SET ROLE lc_writer;
+SELECT throws_ok($$ SELECT * FROM funnel('member', '{new,active}', within => '1 day') $$, '42501', 'row security of table member.subjects hides the time zones of subjects',
+    'who does not see all subjects does not get their zones');
+SELECT lives_ok($$ SELECT * FROM funnel('member', '{new,active}', within => '24 hours') $$, 'and needs none for hours');
+RESET ROLE;
 SELECT * FROM finish();
 ROLLBACK;

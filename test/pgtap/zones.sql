@@ -1,7 +1,7 @@
 -- Local time: delays, timers, windows of goals, funnels and entries and re-entry of days and months keep the local time of day of the subject, those of hours do not; dates are local; both DST weekends of 2026,
 -- the ends of months, zones that do not exist; and a comparison with PostgreSQL's own arithmetic around the changes of many zones.
 \ir shop.psql
-SELECT plan(63);
+SELECT plan(65);
 
 -- one run for each duration; its delay is the first step
 CREATE TABLE durations (i int PRIMARY KEY, calendar interval, clock interval);
@@ -229,6 +229,8 @@ GRANT SELECT ON customer.subjects TO analyst;
 SET ROLE analyst;
 SELECT is(reached('1 day'), '12, 7', 'for whom the owner reads them');
 RESET ROLE;
+SELECT results_eq($$ SELECT zone FROM lifecycle._zones('customer') AS z (subject bigint, zone text) WHERE subject = 401106 $$, $$ VALUES ('Mars/Olympus') $$, 'each subject has one');
+SELECT throws_ok($$ SELECT * FROM lifecycle._zones('customer') AS z (subject text, zone bigint) $$, '42804', NULL, 'of these types and no others');
 DELETE FROM customers WHERE id BETWEEN 401000 AND 401999;
 DELETE FROM customer.transitions WHERE subject_id BETWEEN 401000 AND 401999;
 

@@ -10,6 +10,8 @@ use Test::More;
 
 my $primary = new_node('primary');
 define_shop($primary, 'postgres', '1 second');
+$primary->safe_psql('postgres',
+	q{SELECT lifecycle.define_lifecycle('customer', on_table => 'customers', stages => '{new,regular}', timezone => $$ 'Europe/Berlin' $$)});
 wait_for_scheduler($primary, 'postgres');
 enter($primary, 'postgres', 1, 50);
 ok(wait_until_done($primary, 'postgres', 50), 'the primary runs what is due');
@@ -32,6 +34,8 @@ is($state, 'no launcher', 'a standby has no workers');
 is($standby->safe_psql('postgres', "SELECT count(*) FROM pg_stat_activity WHERE backend_type LIKE 'lifecycle%'"), 0, 'none at all');
 is($standby->safe_psql('postgres', 'SELECT count(*) FROM customer._due'), 50, 'work is in flight');
 is($standby->safe_psql('postgres', "SELECT * FROM lifecycle.verify('customer')"), '', 'verify() can be called there');
+is($standby->safe_psql('postgres', "SELECT subjects FROM lifecycle.funnel('customer', '{new,regular}', within => '1 day')"), "100\n100",
+	'so can funnel(), with local days');
 
 $primary->stop('immediate');
 $standby->promote;
