@@ -6,6 +6,7 @@ use lib $FindBin::RealBin;
 use LifecycleTest;
 use PostgreSQL::Test::Utils;
 use Test::More;
+use Time::HiRes qw(usleep);
 
 my $node = new_node('main', 'lifecycle.batch_size = 7', 'lifecycle.max_attempts = 2', 'restart_after_crash = on');
 my $last = 0;
@@ -83,13 +84,15 @@ is($node->safe_psql('postgres', 'SELECT count(*) FROM customer.subjects WHERE su
 
 # the whole server
 get_busy();
+my @children = split /\n/, $node->safe_psql('postgres', 'SELECT pid FROM pg_stat_activity WHERE pid <> pg_backend_pid()');
 $node->kill9;
-for my $try (1 .. 50)
+# its children hold on to the shared memory until they notice
+for my $try (1 .. 10 * $PostgreSQL::Test::Utils::timeout_default)
 {
-	# its children may still be there, and hold on to the shared memory
-	last if $node->start(fail_ok => 1);
-	$node->stop('fast', fail_ok => 1);
+	last if !kill(0, @children);
+	usleep(100_000);
 }
+$node->start;
 check('server killed');
 get_busy();
 $node->stop('immediate');
