@@ -8,7 +8,6 @@
 #include "batch.h"
 #include "catalog/owner.h"
 #include "catalog/pg_type.h"
-#include "clock.h"
 #include "miscadmin.h"
 #include "rows.h"
 #include "utils/builtins.h"
@@ -124,11 +123,12 @@ lc_row_listener(LcLifecycle *lc, LcSource *source, TupleTableSlot *slot)
 	value = slot_getattr(slot, source->name_attnum, &isnull);
 	if (isnull)
 		return NULL;
-	if (source->name_type == TEXTOID || source->name_type == VARCHAROID)
+	if (source->name_type == TEXTOID || source->name_type == VARCHAROID || source->name_type == BPCHAROID)
 	{
 		struct varlena *text = PG_DETOAST_DATUM_PACKED(value);
+		int			length = VARSIZE_ANY_EXHDR(text);
 
-		return lc_listener_get(lc, VARDATA_ANY(text), VARSIZE_ANY_EXHDR(text));
+		return lc_listener_get(lc, VARDATA_ANY(text), source->name_type == BPCHAROID ? bpchartruelen(VARDATA_ANY(text), length) : length);
 	}
 	else if (source->name_type == NAMEOID)
 		return lc_listener_get(lc, NameStr(*DatumGetName(value)), strlen(NameStr(*DatumGetName(value))));

@@ -1,6 +1,6 @@
 -- Event sources: several tables, one constant name, rows that become events by insert and by update, partitions, and every type of key.
 \ir shop.psql
-SELECT plan(78);
+SELECT plan(84);
 
 -- several sources, each with its own shape
 CREATE TABLE payments (id int PRIMARY KEY, customer_id bigint, paid_at timestamptz, amount numeric);
@@ -89,6 +89,21 @@ INSERT INTO log VALUES (7, 36, 'gone', '2026-03-15', NULL), (8, 37, 'unheard', '
 SELECT is(path(36), 'awareness > lost', 'a name that is listened to since');
 SELECT is(path(37), 'awareness', 'and one that is not');
 SELECT verified();
+
+-- names in columns of every type that takes text
+CREATE DOMAIN short AS char(12);
+SELECT define_transition('customer', 'awareness', 'retention', on_event => 'said');
+CREATE FUNCTION try_names(type text) RETURNS SETOF text LANGUAGE plpgsql AS $$
+DECLARE id bigint := 50 + hashtext(type) % 1000;
+BEGIN
+    EXECUTE format('CREATE TABLE said (customer_id bigint, name %s, at timestamptz)', type);
+    PERFORM define_event_source('customer', 'said', subject_column => 'customer_id', name_column => 'name', time_column => 'at'), customer(id);
+    EXECUTE format('INSERT INTO said VALUES (%1$s, ''unheard'', ''2026-01-02''), (%1$s, ''said'', ''2026-01-03''), (%1$s, NULL, ''2026-01-03'')', id);
+    RETURN NEXT is(path(id), 'awareness > retention', 'names of type ' || type);
+    PERFORM drop_event_source('customer', 'said');
+    DROP TABLE said;
+END $$;
+SELECT try_names(type) FROM unnest('{text,varchar(8),char(12),name,short,"varchar COLLATE \"C\""}'::text[]) AS type;
 
 -- a condition over the rows of several sources
 SELECT define_transition('customer', 'awareness', 'advocacy', on_event => 'praise', condition => 'event.customer_id = customer.id AND customer.id < 40', name => 'praise');
