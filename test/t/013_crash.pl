@@ -13,62 +13,53 @@ my $last = 0;
 
 # A step that does something besides the engine's own writes, and waits while the test holds a lock.
 define_shop($node, 'postgres');
+define_gate($node, 10);
 $node->safe_psql(
 	'postgres', q{
 	SET search_path = public, lifecycle;
 	CREATE TABLE effects (subject_id bigint);
-	CREATE TABLE gate (open boolean);
-	INSERT INTO gate VALUES (true);
-	CREATE FUNCTION pass_gate(id bigint) RETURNS bigint LANGUAGE plpgsql AS $$
-	BEGIN
-		WHILE id % 10 = 3 AND NOT (SELECT open FROM public.gate) LOOP PERFORM pg_sleep(0.01); END LOOP;
-		RETURN id;
-	END$$;
 	SELECT define_workflow('customer', 'greeting', state => 'live', entry => on_event('go'),
 		steps => steps(send('email', 'hello'), run_sql('INSERT INTO effects SELECT pass_gate(customer.id)'), delay('20 milliseconds'),
 			send('email', 'hello')));
 });
 
-# A hundred customers more, and the scheduler in the middle of one of their batches.
-sub get_busy
+# A hundred customers more.
+sub busy
 {
-	$node->safe_psql('postgres', 'UPDATE gate SET open = false');
-	enter($node, 'postgres', $last + 1, $last + 100);
 	$last += 100;
-	wait_until_busy($node);
-	return scheduler_pid($node, 'postgres');
+	return get_busy($node, $last - 99, $last);
 }
 
 sub check
 {
 	my ($what) = @_;
 	$node->poll_query_until('postgres', 'SELECT true') or die 'no server';
-	$node->safe_psql('postgres', 'UPDATE gate SET open = true');
+	set_gate($node, 'true');
 	ok(wait_until_done($node, 'postgres', $last), "$what: all runs end");
 	is_sound($node, 'postgres', $last, $what);
 	is($node->safe_psql('postgres', 'SELECT count(*), count(DISTINCT subject_id) FROM effects'), "$last|$last", "$what: effects of run_sql too");
 	return;
 }
 
-get_busy();
+busy();
 check('nothing killed');
 
-my $pid = get_busy();
+my $pid = busy();
 $node->safe_psql('postgres', "SELECT pg_terminate_backend($pid, 10000)");
 check('worker terminated');
 
-$pid = get_busy();
+$pid = busy();
 $node->safe_psql('postgres', "SELECT pg_cancel_backend($pid)");
 check('batch canceled');
 
-$pid = get_busy();
+$pid = busy();
 kill 'KILL', $pid;
 $node->poll_query_until('postgres', "SELECT count(*) = 0 FROM pg_stat_activity WHERE pid = $pid");
 check('worker killed');
 ok($node->log_contains(qr/the last run of lifecycles in database "postgres" was interrupted/), 'the interrupted run was noticed');
 
 # a backend in the middle of a statement whose rows are captured
-get_busy();
+busy();
 my ($in, $out, $err) = ('', '', '');
 my $session = IPC::Run::start(
 	[ 'psql', '-XAtq', '-d', $node->connstr('postgres') ], '<', \$in, '>', \$out, '2>', \$err,
@@ -83,7 +74,7 @@ check('backend killed');
 is($node->safe_psql('postgres', 'SELECT count(*) FROM customer.subjects WHERE subject_id = -1'), 0, 'and its own work is gone');
 
 # the whole server
-get_busy();
+busy();
 my @children = split /\n/, $node->safe_psql('postgres', 'SELECT pid FROM pg_stat_activity WHERE pid <> pg_backend_pid()');
 $node->kill9;
 # its children hold on to the shared memory until they notice
@@ -94,11 +85,11 @@ for my $try (1 .. 10 * $PostgreSQL::Test::Utils::timeout_default)
 }
 $node->start;
 check('server killed');
-get_busy();
+busy();
 $node->stop('immediate');
 $node->start;
 check('server stopped at once');
-get_busy();
+busy();
 $node->restart;
 check('server restarted');
 

@@ -11,43 +11,28 @@ my $node = new_node('main', 'lifecycle.batch_size = 512', 'lifecycle.max_attempt
 
 # A step that waits while the test has the gate closed, and one that kills the server for one customer.
 define_shop($node, 'postgres', '1 hour');
+define_gate($node, 1000, q{IF id = -1300 THEN COPY (SELECT 1) TO PROGRAM 'kill -9 $PPID'; END IF;});
 $node->safe_psql(
 	'postgres', q{
 	SET search_path = public, lifecycle;
-	CREATE TABLE gate (open boolean);
-	INSERT INTO gate VALUES (true);
-	CREATE FUNCTION pass_gate(id bigint) RETURNS bigint LANGUAGE plpgsql AS $$
-	BEGIN
-		WHILE id % 1000 = 3 AND NOT (SELECT open FROM public.gate) LOOP PERFORM pg_sleep(0.01); END LOOP;
-		IF id = -1300 THEN COPY (SELECT 1) TO PROGRAM 'kill -9 $PPID'; END IF;
-		RETURN id;
-	END$$;
 	SELECT define_workflow('customer', 'greeting', state => 'live', entry => on_event('go'),
 		steps => steps(run_sql('SELECT pass_gate(customer.id)')));
 });
 
-sub interrupted
-{
-	return $node->safe_psql('postgres', 'SELECT lifecycle, batch_rows, attempts FROM lifecycle._interrupted');
-}
-
 wait_for_scheduler($node, 'postgres');
-is(interrupted(), '', 'nothing is interrupted on a healthy server');
-$node->safe_psql('postgres', 'UPDATE gate SET open = false');
-enter($node, 'postgres', 1, 6000);
-wait_until_busy($node);
-my $pid = scheduler_pid($node, 'postgres');
+is(interrupted($node), '', 'nothing is interrupted on a healthy server');
+my $pid = get_busy($node, 1, 6000);
 kill 'KILL', $pid;
 wait_until_gone($node, $pid);
 wait_until_busy($node);
-is(interrupted(), 'customer|64|0', 'after a crash batches are an eighth');
+is(interrupted($node), 'customer|64|0', 'after a crash batches are an eighth');
 like($node->safe_psql('postgres', "SELECT value || ': ' || detail FROM lifecycle.status() WHERE what = 'batches'"),
 	qr/^64 rows: .*crash/, 'status() says so');
-$node->safe_psql('postgres', 'UPDATE gate SET open = true');
+set_gate($node, 'true');
 ok(wait_until_done($node, 'postgres', 6000), 'all runs end');
 $node->wait_for_log(qr/batches of lifecycle "customer" have their full size again, after 10 smaller ones/);
 pass('eight small batches and two that grow, then they are full');
-is(interrupted(), '', 'and nothing is interrupted');
+is(interrupted($node), '', 'and nothing is interrupted');
 cmp_ok(worker($node, 'postgres', 'batches'), '<', 25, 'few batches for 6,000 rows');
 
 # a row in the middle that kills the server each time
@@ -68,7 +53,7 @@ is($node->safe_psql('postgres', "SELECT count(*) FROM lifecycle.status() WHERE w
 $node->stop;
 $node->start;
 wait_for_scheduler($node, 'postgres');
-is(interrupted(), '', 'a server that was stopped in peace begins with full batches');
+is(interrupted($node), '', 'a server that was stopped in peace begins with full batches');
 
 $node->stop;
 unlike(slurp_file($node->logfile), qr/PANIC|signal 11|signal 6|TRAP|leaked/, 'nothing else crashed');

@@ -11,41 +11,27 @@ my $node = new_node('main', 'lifecycle.batch_size = 64', 'lifecycle.max_attempts
 my $last = 0;
 
 define_shop($node, 'postgres', '1 hour');
+define_gate($node, 100, 'IF id = -30 THEN PERFORM pg_terminate_backend(pg_backend_pid()); END IF;');
 $node->safe_psql(
 	'postgres', q{
 	SET search_path = public, lifecycle;
 	CREATE TABLE effects (subject_id bigint);
-	CREATE TABLE gate (open boolean);
-	INSERT INTO gate VALUES (true);
-	CREATE FUNCTION pass_gate(id bigint) RETURNS bigint LANGUAGE plpgsql AS $$
-	BEGIN
-		WHILE id % 100 = 3 AND NOT (SELECT open FROM public.gate) LOOP PERFORM pg_sleep(0.01); END LOOP;
-		IF id = -30 THEN PERFORM pg_terminate_backend(pg_backend_pid()); END IF;
-		RETURN id;
-	END$$;
 	SELECT define_workflow('customer', 'greeting', state => 'live', entry => on_event('go'),
 		steps => steps(run_sql('INSERT INTO effects SELECT pass_gate(customer.id)')));
 });
 
-sub interrupted
-{
-	return $node->safe_psql('postgres', 'SELECT lifecycle, batch_rows, attempts FROM lifecycle._interrupted');
-}
-
-sub get_busy
+# A hundred customers more.
+sub busy
 {
 	wait_for_scheduler($node, 'postgres');
-	$node->safe_psql('postgres', 'UPDATE gate SET open = false');
-	enter($node, 'postgres', $last + 1, $last + 100);
 	$last += 100;
-	wait_until_busy($node);
-	return scheduler_pid($node, 'postgres');
+	return get_busy($node, $last - 99, $last);
 }
 
 sub finish
 {
 	my ($what) = @_;
-	$node->safe_psql('postgres', 'UPDATE gate SET open = true');
+	set_gate($node, 'true');
 	ok(wait_until_done($node, 'postgres', $last), "$what: all runs end");
 	is($node->safe_psql('postgres', 'SELECT count(*), count(DISTINCT subject_id) FROM effects'), "$last|$last", "$what: every effect is there once");
 	is($node->safe_psql('postgres', 'SELECT count(*) FROM customer.failures'), 0, "$what: nobody has failed");
@@ -53,22 +39,22 @@ sub finish
 }
 
 # by an administrator
-my $pid = get_busy();
+my $pid = busy();
 $node->safe_psql('postgres', "SELECT pg_terminate_backend($pid, 10000)");
 wait_until_busy($node);
-is(interrupted(), 'customer|8|0', 'terminated in a batch: careful');
+is(interrupted($node), 'customer|8|0', 'terminated in a batch: careful');
 finish('terminated');
 
 # in peace
 my $log = -s $node->logfile;
-get_busy();
+busy();
 $node->safe_psql('template1', 'CREATE DATABASE copy TEMPLATE postgres');
-is(interrupted(), '', 'stopped for a command: not careful');
+is(interrupted($node), '', 'stopped for a command: not careful');
 finish('stopped for a command');
-get_busy();
+busy();
 $node->restart;
 wait_until_busy($node);
-is(interrupted(), '', 'stopped with the server: not careful');
+is(interrupted($node), '', 'stopped with the server: not careful');
 finish('restarted');
 unlike(slurp_file($node->logfile, $log), qr/run of lifecycles in database "postgres" was interrupted/, 'nothing was interrupted');
 

@@ -9,7 +9,7 @@ use PostgreSQL::Test::Utils;
 use Test::More;
 
 our @EXPORT = qw(new_node define_shop enter worker scheduler_pid wait_for_scheduler wait_for_no_scheduler wait_until_done is_sound wait_until_gone
-	wait_until_busy crashes);
+	wait_until_busy crashes define_gate set_gate get_busy interrupted);
 
 # A server with the library preloaded; further lines of configuration.
 sub new_node
@@ -102,6 +102,48 @@ sub wait_until_busy
 		"SELECT count(*) = 1 FROM pg_stat_activity WHERE backend_type = 'lifecycle scheduler' AND wait_event = 'PgSleep'")
 	  or die 'not busy';
 	return;
+}
+
+# A function pass_gate(id) for steps, in which every n-th customer waits while the gate is closed; further lines of its body.
+sub define_gate
+{
+	my ($node, $nth, $more) = @_;
+	$more //= '';
+	$node->safe_psql(
+		'postgres', qq{
+		CREATE TABLE gate (open boolean);
+		INSERT INTO gate VALUES (true);
+		CREATE FUNCTION pass_gate(id bigint) RETURNS bigint LANGUAGE plpgsql AS \$\$
+		BEGIN
+			WHILE id % $nth = 3 AND NOT (SELECT open FROM public.gate) LOOP PERFORM pg_sleep(0.01); END LOOP;
+			$more
+			RETURN id;
+		END\$\$});
+	return;
+}
+
+sub set_gate
+{
+	my ($node, $open) = @_;
+	$node->safe_psql('postgres', "UPDATE gate SET open = $open");
+	return;
+}
+
+# New customers first … last, and the scheduler in the middle of one of their batches, at the gate; returns its pid.
+sub get_busy
+{
+	my ($node, $first, $last) = @_;
+	set_gate($node, 'false');
+	enter($node, 'postgres', $first, $last);
+	wait_until_busy($node);
+	return scheduler_pid($node, 'postgres');
+}
+
+# What is known of batches that were interrupted.
+sub interrupted
+{
+	my ($node) = @_;
+	return $node->safe_psql('postgres', 'SELECT lifecycle, batch_rows, attempts FROM lifecycle._interrupted');
 }
 
 # How often a process of the server was killed.
