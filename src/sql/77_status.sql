@@ -48,8 +48,8 @@ WITH clock AS (
 ), queue AS (
     SELECT (SELECT count(*) FROM %1$I._due d, clock WHERE d.due_at <= clock.now) AS due,
            (SELECT min(d.due_at) FROM %1$I._due d) AS earliest,
-           pg_relation_size('%1$I._due') > 100000000 AS big,
-           (SELECT c.reltuples::bigint FROM pg_class c WHERE c.oid = '%1$I._due'::regclass) AS estimate
+           pg_relation_size(format('%%I._due', %1$L)::regclass) > 100000000 AS big,
+           (SELECT c.reltuples::bigint FROM pg_class c WHERE c.oid = format('%%I._due', %1$L)::regclass) AS estimate
 ), lines (place, what, value, detail) AS (
     SELECT 1, 'paused', 'yes', format('call lifecycle.resume(%%L)', l.name)
       FROM lifecycle.lifecycles l WHERE l.name = %2$L AND l.paused
