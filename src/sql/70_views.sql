@@ -15,6 +15,45 @@ CREATE FUNCTION lifecycle._now(lifecycle name) RETURNS timestamptz
     END;
 COMMENT ON FUNCTION lifecycle._now(name) IS 'Private: the time now, by the virtual clock for a simulated lifecycle.';
 
+-- Whoever asks reads tables of somebody else, with his own rights. A cast that their owner has made for a type of his own would be a function that
+-- runs with those rights, so types must be the prototypes', and the one that is the owner's, the stage, must have no such cast.
+CREATE FUNCTION lifecycle._strange_type(lifecycle name, schema name) RETURNS text
+    LANGUAGE sql STABLE PARALLEL SAFE
+    BEGIN ATOMIC
+        WITH stage AS (
+            SELECT t.oid, t.typarray FROM pg_type t JOIN pg_namespace n ON n.oid = t.typnamespace
+             WHERE n.nspname = $2 AND t.typname = 'stage' AND t.typtype = 'e'
+        ), key AS (
+            SELECT CASE a.atttypid WHEN 'varchar'::regtype THEN 'text'::regtype ELSE a.atttypid END AS oid
+              FROM lifecycle.lifecycles l JOIN pg_attribute a ON a.attrelid = l.on_table AND a.attname = l.key_column
+             WHERE l.name = $1
+               AND a.atttypid IN ('int2'::regtype, 'int4'::regtype, 'int8'::regtype, 'uuid'::regtype, 'text'::regtype, 'varchar'::regtype)
+        ), problems (place, problem) AS (
+            SELECT 1, format('there is no type %I.stage', $2) WHERE NOT EXISTS (SELECT FROM stage)
+            UNION ALL
+            SELECT 2, format('type %I.stage has a cast with a function', $2)
+             WHERE EXISTS (SELECT FROM stage s JOIN pg_cast c ON c.castsource IN (s.oid, s.typarray) OR c.casttarget IN (s.oid, s.typarray)
+                            WHERE c.castfunc <> 0)
+            UNION ALL
+            SELECT 3, format('column %I of table %I.%I must be of type %s', p.attname, $2, c.relname, coalesce(format_type(e.wanted, NULL), 'smallint, integer, bigint, uuid or text, and so must be the key'))
+              FROM unnest('{subjects,transitions,enrollments,activity,messages,failures,_due}'::name[]) WITH ORDINALITY AS t (name, place)
+                   JOIN pg_class pc ON pc.relnamespace = 'lifecycle'::regnamespace AND pc.relname = '_' || ltrim(t.name, '_')
+                   JOIN pg_attribute p ON p.attrelid = pc.oid AND p.attnum > 0 AND NOT p.attisdropped
+                   JOIN pg_namespace n ON n.nspname = $2
+                   JOIN pg_class c ON c.relnamespace = n.oid AND c.relname = t.name
+                   CROSS JOIN LATERAL (SELECT CASE WHEN p.attname = 'subject_id' THEN (SELECT k.oid FROM key k)
+                                                   WHEN p.attname IN ('stage', 'from_stage', 'to_stage') THEN (SELECT s.oid FROM stage s)
+                                                   ELSE p.atttypid END) AS e (wanted)
+                   LEFT JOIN pg_attribute a ON a.attrelid = c.oid AND a.attname = p.attname AND NOT a.attisdropped
+             WHERE a.atttypid IS DISTINCT FROM e.wanted
+               -- of a subject table that is gone nobody asks for the key any more
+               AND NOT (p.attname = 'subject_id' AND a.atttypid IN ('int2'::regtype, 'int4'::regtype, 'int8'::regtype, 'uuid'::regtype, 'text'::regtype)
+                        AND NOT EXISTS (SELECT FROM lifecycle.lifecycles l JOIN pg_class s ON s.oid = l.on_table WHERE l.name = $1))
+        )
+        SELECT p.problem FROM problems p ORDER BY p.place, p.problem LIMIT 1;
+    END;
+COMMENT ON FUNCTION lifecycle._strange_type(name, name) IS 'Private: what is not of the type that it was made with in the state of a lifecycle, in words; NULL: nothing.';
+
 CREATE FUNCTION lifecycle._schema_of(lifecycle name) RETURNS name
     LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
     AS $$
@@ -39,9 +78,14 @@ BEGIN
             USING ERRCODE = 'undefined_table',
                   HINT = 'Restore the tables from a dump, or drop the lifecycle with lifecycle.drop_lifecycle and define it again.';
     END IF;
+    SELECT lifecycle._strange_type($1, found) INTO wrong;
+    IF wrong IS NOT NULL THEN
+        RAISE EXCEPTION 'state of lifecycle "%" is not as it was made: %', $1, wrong
+            USING ERRCODE = 'undefined_table', HINT = 'Give back what was altered, or drop the lifecycle with lifecycle.drop_lifecycle and define it again.';
+    END IF;
     RETURN found;
 END $$;
-COMMENT ON FUNCTION lifecycle._schema_of(name) IS 'Private: the schema of a lifecycle; an error when there is no such lifecycle or its state tables are not tables.';
+COMMENT ON FUNCTION lifecycle._schema_of(name) IS 'Private: the schema of a lifecycle; an error when there is no such lifecycle or its state tables are not tables of the types that they were made with.';
 
 CREATE FUNCTION lifecycle._stage(type anyenum, name name) RETURNS anyenum
     LANGUAGE c STABLE PARALLEL SAFE

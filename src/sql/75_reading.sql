@@ -97,7 +97,7 @@ DECLARE
 BEGIN
     FOR source IN
         SELECT r.id AS rule, r.without_event AS event, s.on_table, s.subject_column, s.name_column, s.time_column,
-               format_type(a.atttypid, a.atttypmod) AS subject_type, format_type(t.atttypid, -1) AS time_type,
+               format_type(a.atttypid, a.atttypmod) AS subject_type, format_type(coalesce(nullif(tt.typbasetype, 0), tt.oid), -1) AS time_type,
                k.atttypid AS key_type, a.atttypid
           FROM lifecycle.transition_rules r
                JOIN lifecycle.lifecycles l ON l.name = r.lifecycle
@@ -107,7 +107,16 @@ BEGIN
                JOIN pg_attribute a ON a.attrelid = s.on_table AND a.attname = s.subject_column
                JOIN pg_attribute t ON t.attrelid = s.on_table AND t.attname = s.time_column
                JOIN pg_attribute k ON k.attrelid = l.on_table AND k.attname = l.key_column
+               JOIN pg_type kt ON kt.oid = a.atttypid   -- no type whose casts or input are functions of the table's owner
+                    AND kt.oid IN ('int2'::regtype, 'int4'::regtype, 'int8'::regtype, 'uuid'::regtype, 'text'::regtype, 'varchar'::regtype)
+               JOIN pg_type tt ON tt.oid = t.atttypid
+                    AND (tt.oid IN ('timestamptz'::regtype, 'timestamp'::regtype, 'date'::regtype)
+                         OR tt.typbasetype IN ('timestamptz'::regtype, 'timestamp'::regtype, 'date'::regtype))
+               LEFT JOIN pg_attribute na ON na.attrelid = s.on_table AND na.attname = s.name_column
+               LEFT JOIN pg_type nt ON nt.oid = na.atttypid
          WHERE r.lifecycle = $1 AND r.without_event IS NOT NULL AND has_table_privilege(s.on_table, 'SELECT')
+           AND (s.name_column IS NULL OR nt.typcategory = 'S'
+                OR EXISTS (SELECT FROM pg_enum label WHERE label.enumtypid = nt.oid AND label.enumlabel = r.without_event))
     LOOP
         EXECUTE format(CASE source.time_type WHEN 'timestamp with time zone' THEN 'SELECT max(%1$I)'
                                              ELSE 'SELECT max(%1$I)::timestamp AT TIME ZONE ''UTC''' END

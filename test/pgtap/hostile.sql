@@ -1,6 +1,6 @@
 -- Owners of lifecycles who mean harm, or who have altered what is theirs: nobody else's rights are theirs to use, and nothing crashes.
 \ir shop.psql
-SELECT plan(4);
+SELECT plan(14);
 CREATE ROLE lc_mallory;
 GRANT CREATE ON DATABASE :"DBNAME" TO lc_mallory;
 GRANT ALL ON SCHEMA scenario TO lc_mallory;
@@ -20,6 +20,52 @@ RESET ROLE;
 SELECT lives_ok($$ SELECT count(*) FROM status() $$, 'status works with any name of a schema');
 SELECT is_empty($$ SELECT * FROM trap $$, '… and runs nothing of it');
 SELECT isnt_empty($$ SELECT * FROM status() WHERE lifecycle = 'it''s' AND what = 'queue depth' $$, '… and says something about each');
+
+-- nor are the casts of a type that is the owner's, or the types that he gives his columns
+CREATE FUNCTION trapped() RETURNS text LANGUAGE sql AS $$
+    WITH gone AS (DELETE FROM scenario.trap RETURNING who, what) SELECT string_agg(what || ' as ' || who, ', ') FROM gone $$;
 SELECT is_empty($$ SELECT * FROM verify() $$, 'nothing is wrong');
+SET ROLE lc_mallory;
+SELECT define_lifecycle('loot', 'things', '{a,b}');
+SELECT define_event_source('loot', 'doings', 'id', 'at', name_column => 'name');
+SELECT define_transition('loot', 'a', 'b', without_event => 'x', after => '1 hour');
+INSERT INTO things VALUES (1, 'a@b');
+INSERT INTO doings VALUES (1, 'x');
+CREATE TYPE word AS ENUM ('x', '1');
+CREATE FUNCTION to_word(text) RETURNS word LANGUAGE sql AS $$ SELECT CASE scenario.spring('text to word') WHEN '' THEN 'x'::scenario.word END $$;
+CREATE FUNCTION from_word(word) RETURNS text LANGUAGE sql AS $$ SELECT scenario.spring('word to text') || '1' $$;
+CREATE CAST (word AS text) WITH FUNCTION from_word(word) AS IMPLICIT;
+CREATE FUNCTION from_stage(loot.stage) RETURNS text LANGUAGE sql AS $$ SELECT scenario.spring('stage to text') || 'a' $$;
+CREATE FUNCTION to_stage(text) RETURNS loot.stage LANGUAGE sql AS $$ SELECT CASE scenario.spring('text to stage') WHEN '' THEN 'a'::loot.stage END $$;
+RESET ROLE;
+SELECT lives_ok($$ SELECT * FROM explain('loot', 1) $$, 'all can be read');
+SET ROLE lc_mallory;
+CREATE CAST (loot.stage AS text) WITH FUNCTION from_stage(loot.stage);
+CREATE CAST (text AS loot.stage) WITH FUNCTION to_stage(text);
+RESET ROLE;
+SELECT throws_like($$ SELECT * FROM explain('loot', 1) $$, '%type loot.stage has a cast with a function%', 'a stage with a cast: explain refuses');
+SELECT throws_like($$ SELECT * FROM funnel('loot', '{a,b}') $$, '%type loot.stage has a cast with a function%', '… funnel too');
+SELECT matches((SELECT string_agg(detail, ', ') FROM verify('loot')), 'type loot.stage has a cast with a function', '… verify says so');
+SELECT matches((SELECT string_agg(detail, ', ') FROM status() WHERE lifecycle = 'loot'), 'type loot.stage has a cast with a function', '… status too');
+DROP CAST (loot.stage AS text);
+DROP CAST (text AS loot.stage);
+CREATE CAST (loot.stage AS text) WITH INOUT;
+SELECT lives_ok($$ SELECT * FROM explain('loot', 1) $$, 'a cast without a function does no harm');
+SET ROLE lc_mallory;
+DROP VIEW loot.waiting;
+ALTER TABLE loot.failures ALTER name TYPE word USING NULL;
+RESET ROLE;
+SELECT matches((SELECT string_agg(detail, ', ') FROM status() WHERE lifecycle = 'loot'), 'column name of table loot.failures must be of type text', 'a column of another type: status says so');
+SET ROLE lc_mallory;
+ALTER TABLE loot.failures ALTER name TYPE text USING NULL;
+ALTER TABLE doings ALTER id TYPE word USING id::text::word;
+RESET ROLE;
+SELECT lives_ok($$ SELECT * FROM explain('loot', 1) $$, 'an event source is read only where its columns have types of PostgreSQL''s own');
+SET ROLE lc_mallory;
+ALTER TABLE doings ALTER id TYPE bigint USING 1;
+ALTER TABLE things ALTER id TYPE word USING id::text::word;
+RESET ROLE;
+SELECT matches((SELECT string_agg(detail, ', ') FROM verify('loot')), 'column subject_id of table loot.\w+ must be of type smallint', 'a key of another type: verify says so');
+SELECT is(trapped(), NULL, 'in all of this nothing of the owner''s ran for anybody else');
 SELECT * FROM finish();
 ROLLBACK;
