@@ -198,6 +198,7 @@ typedef struct LcLifecycle
 	char	   *table_sql[LC_NTABLES];	/* qualified and quoted */
 	Oid			enrollment_sequence;	/* of enrollments.id */
 	Oid			message_sequence;	/* of messages.id */
+	Oid			failure_sequence;	/* of failures.id */
 	bool		strict;
 	bool		simulated;
 	bool		paused;

@@ -18,7 +18,6 @@
 #include "catalog/pg_enum.h"
 #include "catalog/pg_type.h"
 #include "catalog/sql.h"
-#include "commands/sequence.h"
 #include "common/hashfn.h"
 #include "lifecycle.h"
 #include "utils/builtins.h"
@@ -36,6 +35,16 @@ static const char *const table_names[LC_NTABLES] = {
 	[LC_ACTIVITY] = "activity",
 	[LC_MESSAGES_TABLE] = "messages",
 	[LC_FAILURES] = "failures",
+	[LC_DUE] = "_due",
+};
+
+static const char *const prototype_names[LC_NTABLES] = {
+	[LC_SUBJECTS] = "_subjects",
+	[LC_TRANSITIONS] = "_transitions",
+	[LC_ENROLLMENTS] = "_enrollments",
+	[LC_ACTIVITY] = "_activity",
+	[LC_MESSAGES_TABLE] = "_messages",
+	[LC_FAILURES] = "_failures",
 	[LC_DUE] = "_due",
 };
 
@@ -149,6 +158,7 @@ lc_relation_signature(Oid relation)
 		hash = hash_more(hash, &attribute->atttypmod, sizeof(int32));
 		hash = hash_more(hash, &attribute->attcollation, sizeof(Oid));
 		hash = hash_more(hash, &attribute->attisdropped, 1);
+		hash = hash_more(hash, &attribute->attidentity, 1);
 		ReleaseSysCache(tuple);
 	}
 	return hash;
@@ -225,6 +235,62 @@ load_key(LcLifecycle *lc)
 	lc->key_type_sql = format_type_be(lc->key_type);
 }
 
+/* The type that a column of a state table must have: the prototype's, but for the key and the stages. */
+static Oid
+wanted_type(LcLifecycle *lc, Form_pg_attribute prototype)
+{
+	const char *name = NameStr(prototype->attname);
+
+	if (strcmp(name, "subject_id") == 0)
+		return lc->key_type;
+	if (strcmp(name, "stage") == 0 || strcmp(name, "from_stage") == 0 || strcmp(name, "to_stage") == 0)
+		return lc->stage_type;
+	return prototype->atttypid;
+}
+
+/* The next column of a table that is not dropped, from *number on, in a copy; NULL: there is none. */
+static Form_pg_attribute
+next_column(Oid table, AttrNumber *number)
+{
+	HeapTuple	tuple;
+
+	while (HeapTupleIsValid(tuple = SearchSysCacheCopy2(ATTNUM, ObjectIdGetDatum(table), Int16GetDatum(*number))))
+	{
+		Form_pg_attribute attribute = (Form_pg_attribute) GETSTRUCT(tuple);
+
+		(*number)++;
+		if (!attribute->attisdropped)
+			return attribute;
+	}
+	return NULL;
+}
+
+/*
+ * State tables are read and written from C: each column must be where the prototype has it, with its name and type. in_place: also by its number, since
+ * that is how it is read; in other tables, which are only written, dropped columns may lie between.
+ */
+static void
+check_columns(LcLifecycle *lc, Oid table, const char *name, Oid prototype, bool in_place)
+{
+	AttrNumber	wanted_number = 1;
+	AttrNumber	number = 1;
+	Form_pg_attribute wanted;
+
+	while ((wanted = next_column(prototype, &wanted_number)) != NULL)
+	{
+		Form_pg_attribute column = next_column(table, &number);
+
+		if (column != NULL && strcmp(NameStr(column->attname), NameStr(wanted->attname)) == 0 &&
+			column->atttypid == wanted_type(lc, wanted) && (!in_place || number == wanted_number))
+			continue;
+		mark_broken(lc, psprintf("table %s has not the columns that it was made with: %s is not there, or is not of type %s", name,
+								 quote_identifier(NameStr(wanted->attname)), format_type_be_qualified(wanted_type(lc, wanted))),
+					psprintf("Give all columns of table %s their names, types and places back, or drop the lifecycle with "
+							 "lifecycle.drop_lifecycle('%s').", name, lc->name));
+		return;
+	}
+}
+
 /*
  * A state table must have the type of the key, since its rows are read and compared as that, and the owner of the subject table: another one could make
  * his triggers and indexes on it run with that owner's rights.
@@ -258,6 +324,28 @@ check_table(LcLifecycle *lc, Oid table, const char *name)
 	lc->key_collation = collation;
 }
 
+/* The sequence of the column id of a state table: of its identity, or one that belongs to it. */
+static Oid
+id_sequence(LcLifecycle *lc, LcTable table)
+{
+	AttrNumber	id = get_attnum(lc->tables[table], "id");
+	ListCell   *cell;
+
+	foreach(cell, getOwnedSequences(lc->tables[table]))
+	{
+		Oid			owner;
+		int32		column;
+
+		if ((sequenceIsOwned(lfirst_oid(cell), DEPENDENCY_INTERNAL, &owner, &column) ||
+			 sequenceIsOwned(lfirst_oid(cell), DEPENDENCY_AUTO, &owner, &column)) && column == id)
+			return lfirst_oid(cell);
+	}
+	mark_broken(lc, psprintf("column id of table %s has no identity any more", lc->table_sql[table]),
+				psprintf("Give it one, beyond the highest id: ALTER TABLE %s ALTER id ADD GENERATED ALWAYS AS IDENTITY (START WITH …).",
+						 lc->table_sql[table]));
+	return InvalidOid;
+}
+
 static void
 load_tables(LcLifecycle *lc)
 {
@@ -276,12 +364,19 @@ load_tables(LcLifecycle *lc)
 		add_relation(lc, lc->tables[i]);
 		check_table(lc, lc->tables[i], lc->table_sql[i]);
 	}
+	lc->stage_type = OidIsValid(namespace) ? GetSysCacheOid2(TYPENAMENSP, Anum_pg_type_oid, CStringGetDatum("stage"), ObjectIdGetDatum(namespace)) : InvalidOid;
+	if (!OidIsValid(lc->stage_type) || get_typtype(lc->stage_type) != TYPTYPE_ENUM)
+		mark_broken(lc, psprintf("type %s.stage is missing, or is no enum", lc->quoted_schema),
+					psprintf("Give it its name back, or drop the lifecycle with lifecycle.drop_lifecycle('%s').", lc->name));
+	for (int i = 0; i < LC_NTABLES && !lc->broken; i++)
+		check_columns(lc, lc->tables[i], lc->table_sql[i], get_relname_relid(prototype_names[i], get_namespace_oid(LC_SCHEMA, false)),
+					  i == LC_SUBJECTS || i == LC_ENROLLMENTS || i == LC_DUE);
 	if (lc->broken)
 		return;
-	lc->stage_type = GetSysCacheOid2(TYPENAMENSP, Anum_pg_type_oid, CStringGetDatum("stage"), ObjectIdGetDatum(namespace));
 	lc->stage_array_type = get_array_type(lc->stage_type);
-	lc->enrollment_sequence = linitial_oid(getOwnedSequences(lc->tables[LC_ENROLLMENTS]));
-	lc->message_sequence = linitial_oid(getOwnedSequences(lc->tables[LC_MESSAGES_TABLE]));
+	lc->enrollment_sequence = id_sequence(lc, LC_ENROLLMENTS);
+	lc->message_sequence = id_sequence(lc, LC_MESSAGES_TABLE);
+	lc->failure_sequence = id_sequence(lc, LC_FAILURES);
 }
 
 /* The lifecycle's own row. False: there is none. */
@@ -344,6 +439,10 @@ load_stages(LcLifecycle *lc)
 			lc->initial_stage = i;
 		lc->stages[i].label = GetSysCacheOid2(ENUMTYPOIDNAME, Anum_pg_enum_oid,
 											  ObjectIdGetDatum(lc->stage_type), CStringGetDatum(lc->stages[i].name));
+		if (!OidIsValid(lc->stages[i].label))
+			mark_broken(lc, psprintf("type %s.stage has no value '%s'", lc->quoted_schema, lc->stages[i].name),
+						psprintf("Rename the value back with ALTER TYPE %s.stage RENAME VALUE … TO %s; stages are renamed with lifecycle.rename_stage.",
+								 lc->quoted_schema, quote_literal_cstr(lc->stages[i].name)));
 	}
 }
 

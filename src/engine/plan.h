@@ -64,7 +64,6 @@ typedef struct LcEngineState
 	MemoryContext context;
 	LcVersionPlan *versions;
 	bool		scanned;		/* a batch has run since the definitions changed */
-	Oid			failure_sequence;
 	LcStatement *zone_statement;
 	LcStatement *end_statement;
 	LcStatement *lock_statement;

@@ -16,7 +16,6 @@
 #include "access/xact.h"
 #include "capture/capture.h"
 #include "catalog/bulk.h"
-#include "catalog/dependency.h"
 #include "catalog/owner.h"
 #include "catalog/pg_type.h"
 #include "clock.h"
@@ -352,7 +351,7 @@ record_failures(Runner *runner)
 	end_waits(runner);
 	again = palloc(sizeof(LcDue) * runner->nfailures);
 	ids = palloc(sizeof(int64) * runner->nfailures);
-	lc_sequence_next(batch->state->failure_sequence, runner->nfailures, ids);
+	lc_sequence_next(batch->lc->failure_sequence, runner->nfailures, ids);
 	bulk = lc_bulk_begin(batch->lc->tables[LC_FAILURES], FAILURE_NATTS);
 	for (int i = 0; i < runner->nfailures; i++)
 	{
@@ -380,8 +379,6 @@ begin_batch(LcRunBatch *batch, LcLifecycle *lc)
 	batch->now = lc_now(lc->simulated);
 	lc_due_earliest = DT_NOEND;
 	batch->context = AllocSetContextCreate(CurrentMemoryContext, "lifecycle batch", ALLOCSET_DEFAULT_SIZES);
-	if (!OidIsValid(batch->state->failure_sequence))
-		batch->state->failure_sequence = linitial_oid(getOwnedSequences(lc->tables[LC_FAILURES]));
 }
 
 /* The clock of a simulation that is being advanced goes along with the rows that are run. */
