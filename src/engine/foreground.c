@@ -175,39 +175,56 @@ lifecycle_now(PG_FUNCTION_ARGS)
 	PG_RETURN_TIMESTAMPTZ(lc_now(lc_lifecycle_get(name, false)->simulated));
 }
 
-static JsonbValue *
-member(Jsonb *object, const char *name)
+static void
+raise_unreadable(LcLifecycle *lc, const char *what)
 {
-	JsonbValue *value = getKeyJsonValueFromContainer(&object->root, name, strlen(name), NULL);
+	ereport(ERROR,
+			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+			 errmsg("a parked row in %s cannot be read: its column due has no proper \"%s\"", lc->table_sql[LC_FAILURES], what),
+			 errhint("Somebody has changed it. To give the row up, set parked = false and due = NULL.")));
+}
 
-	if (value == NULL)
-		ereport(ERROR,
-				(errcode(ERRCODE_DATA_CORRUPTED),
-				 errmsg("a parked row lacks \"%s\"", name)));
+/* An element of a parked row, of the given type: the owner may have written anything there. */
+static JsonbValue *
+member(LcLifecycle *lc, Jsonb *object, const char *name, enum jbvType type)
+{
+	JsonbValue *value = JB_ROOT_IS_OBJECT(object) ? getKeyJsonValueFromContainer(&object->root, name, strlen(name), NULL) : NULL;
+
+	if (value == NULL || value->type != type)
+		raise_unreadable(lc, name);
 	return value;
 }
 
 static int64
-member_int(Jsonb *object, const char *name)
+member_int(LcLifecycle *lc, Jsonb *object, const char *name, int64 least, int64 most)
 {
-	JsonbValue *value = member(object, name);
+	Numeric		number = member(lc, object, name, jbvNumeric)->val.numeric;
+	Datum		in_range = DirectFunctionCall2(numeric_ge, NumericGetDatum(number), NumericGetDatum(int64_to_numeric(least)));
 
-	return DatumGetInt64(DirectFunctionCall1(numeric_int8, NumericGetDatum(value->val.numeric)));
+	if (!DatumGetBool(in_range) ||
+		!DatumGetBool(DirectFunctionCall2(numeric_le, NumericGetDatum(number), NumericGetDatum(int64_to_numeric(most)))))
+		raise_unreadable(lc, name);
+	return DatumGetInt64(DirectFunctionCall1(numeric_int8, NumericGetDatum(number)));
 }
 
 /* The due row that was written by the runner when it parked it. */
 static void
 read_parked(LcLifecycle *lc, Jsonb *parked, Datum subject, LcDue *due)
 {
+	JsonbValue *kind;
+
 	memset(due, 0, sizeof(LcDue));
 	due->due_at = lc_now(lc->simulated);
 	due->subject = subject;
-	due->enrollment = member_int(parked, "enrollment_id");
-	due->entered_at = member_int(parked, "entered_at");
-	due->program = member_int(parked, "program");
-	due->step = member_int(parked, "step");
-	due->kind = member(parked, "kind")->val.string.val[0];
-	due->shadow = member(parked, "shadow")->val.boolean;
+	due->enrollment = member_int(lc, parked, "enrollment_id", 0, PG_INT64_MAX);
+	due->entered_at = member_int(lc, parked, "entered_at", MIN_TIMESTAMP, END_TIMESTAMP - 1);
+	due->program = member_int(lc, parked, "program", PG_INT32_MIN, PG_INT32_MAX);
+	due->step = member_int(lc, parked, "step", PG_INT32_MIN, PG_INT32_MAX);
+	kind = member(lc, parked, "kind", jbvString);
+	if (kind->val.string.len != 1 || strchr("swr", kind->val.string.val[0]) == NULL)
+		raise_unreadable(lc, "kind");
+	due->kind = kind->val.string.val[0];
+	due->shadow = member(lc, parked, "shadow", jbvBool)->val.boolean;
 }
 
 /*

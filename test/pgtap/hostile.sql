@@ -1,6 +1,6 @@
 -- Owners of lifecycles who mean harm, or who have altered what is theirs: nobody else's rights are theirs to use, and nothing crashes.
 \ir shop.psql
-SELECT plan(26);
+SELECT plan(35);
 CREATE ROLE lc_mallory;
 GRANT CREATE ON DATABASE :"DBNAME" TO lc_mallory;
 GRANT ALL ON SCHEMA scenario TO lc_mallory;
@@ -98,5 +98,18 @@ ALTER TABLE customer.enrollments ADD serial bigserial, ADD note text;
 SELECT lives_ok($$ SELECT event(1, 'signup') $$, 'columns behind those that it was made with are the owner''s affair');
 SELECT is((SELECT stage::text FROM customer.subjects WHERE subject_id = 1), 'consideration', '… all works');
 SELECT is_empty($$ SELECT * FROM verify('customer') $$, '… and is well');
+
+-- a parked row that its owner has written himself
+CREATE FUNCTION park(due jsonb) RETURNS void LANGUAGE sql AS $$
+    DELETE FROM customer.failures;
+    INSERT INTO customer.failures (subject_id, kind, name, at, parked, sqlstate, message, due) VALUES (1, 'timer', 'x', now(), true, '22012', 'x', due) $$;
+CREATE FUNCTION parked(change jsonb) RETURNS jsonb LANGUAGE sql AS $$
+    SELECT '{"enrollment_id": 0, "entered_at": 1, "program": 99, "step": 0, "kind": "r", "shadow": false}' || change $$;
+SELECT throws_like(format('SELECT park(%L); SELECT retry(''customer'')', due), '%parked row in customer.failures cannot be read%' || what || '%', due::text)
+  FROM (VALUES (parked('{"enrollment_id": "aaaaaaaaaaaaaaaa"}'), 'enrollment_id'), (parked('{"entered_at": 1e30}'), 'entered_at'),
+               (parked('{"program": {"a": 1}}'), 'program'), (parked('{"step": 99999999999}'), 'step'), (parked('{"kind": 5}'), 'kind'),
+               (parked('{"kind": ""}'), 'kind'), (parked('{"shadow": "yes"}'), 'shadow'), ('[1, 2]', 'enrollment_id')) AS v (due, what);
+SELECT park(parked('{}'));
+SELECT is(retry('customer'), 1::bigint, 'one that is as the runner writes it is put back');
 SELECT * FROM finish();
 ROLLBACK;
