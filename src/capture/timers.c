@@ -114,6 +114,8 @@ last_event(LcBatch *batch, LcSubject *subject, LcRule *rule)
 						 quote_identifier(source->subject_column),
 						 source->time_type == TIMESTAMPTZOID ? "" : "::pg_catalog.timestamptz",
 						 source->becomes ? lc_becomes_lateral(lc, source, "e", "") : "");
+		/* infinity says nothing, and must not hide the events that do */
+		appendStringInfo(&sql, " AND e.%s < 'infinity'", quote_identifier(source->time_column));
 		if (source->name_column)
 			appendStringInfo(&sql, " AND e.%s::pg_catalog.text = $2", quote_identifier(source->name_column));
 		if (source->becomes)
@@ -219,7 +221,9 @@ lc_timers_arm(const char *lifecycle, const char *name)
 						rule->date->alias);
 	}
 	else
-		due = psprintf("s.since + $2%s", lc->timezone == NULL || rule->after == NULL ? "" : rule->after->month != 0 ? " - interval '4 days'" :
+		/* near the ends of time nothing can be added or taken away */
+		due = psprintf("CASE WHEN s.since >= '294000-01-01 00:00+00' THEN 'infinity' WHEN s.since < '4700-01-01 00:00+00 BC' THEN s.since + $2 "
+					   "ELSE s.since + $2%s END", lc->timezone == NULL || rule->after == NULL ? "" : rule->after->month != 0 ? " - interval '4 days'" :
 					   rule->after->day != 0 ? " - interval '1 day'" : "");
 	if (nstages > 0 && (rule->trigger == LC_RULE_DATE || rule->trigger == LC_RULE_AFTER || rule->trigger == LC_RULE_WITHOUT_EVENT))
 	{

@@ -122,6 +122,7 @@ BEGIN
                                              ELSE 'SELECT max(%1$I)::timestamp AT TIME ZONE ''UTC''' END
                        || ' FROM %2$s WHERE '
                        || CASE WHEN source.atttypid = source.key_type THEN '%3$I = %4$L::%5$s' ELSE '%3$I::text = %4$L' END
+                       || ' AND %1$I < ''infinity'''
                        || CASE WHEN source.name_column IS NULL THEN '' ELSE ' AND %6$I = %7$L' END,
                        source.time_column, source.on_table, source.subject_column, key, source.subject_type,
                        source.name_column, source.event)

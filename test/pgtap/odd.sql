@@ -1,0 +1,25 @@
+-- Odd schemas and odd values.
+\ir shop.psql
+SELECT plan(5);
+
+-- an event at infinity hides no other from a timer
+SELECT define_transition('customer', 'awareness', 'lost', without_event => 'login', after => '10 days');
+SELECT customer(1), customer(2);
+SELECT event(1, 'login', 'infinity'), event(1, 'login', '2026-01-08 09:00+00'), event(2, 'login', '2026-01-08 09:00+00');
+SELECT advance_clock('12 days');
+SELECT is(path(1), path(2), 'an event at infinity does not hide a later one');
+SELECT is((SELECT stage::text FROM customer.subjects WHERE subject_id = 1), 'awareness', '… from the timer of an inactivity');
+SELECT is((SELECT count(*) FROM explain('customer', 1) WHERE detail LIKE '%last login at 2026-01-08 09:00:00+00%'), 1::bigint, '… nor from explain');
+
+-- a rule with a timer can be defined whatever times subjects have
+SELECT customer(3), customer(4);
+SELECT define_transition('customer', 'awareness', 'retention', on_event => 'far');
+SELECT event(3, 'far', '294276-12-31 20:00+00');
+INSERT INTO customers (id) VALUES (5);
+UPDATE customer.subjects SET since = '4714-11-24 00:00+00 BC', stage = 'retention' WHERE subject_id = 5;
+SELECT lives_ok($$ SELECT define_transition('customer', 'retention', 'lost', after => '1 mon', name => 'month') $$, 'a timer for a subject at the end of time');
+SELECT results_eq($$ SELECT d.subject_id FROM customer._due d JOIN lifecycle.transition_rules r ON r.id = d.program WHERE d.kind = 'r' AND r.name = 'month' $$,
+    ARRAY[5::bigint], '… is never due');
+DELETE FROM customers WHERE id = 5;
+SELECT * FROM finish();
+ROLLBACK;
