@@ -180,7 +180,9 @@ history_query(LcLifecycle *lc, LcSource *source, bool *range)
 					 *range ? psprintf("%s BETWEEN $2 AND $3", key) : psprintf("%s = ANY ($1)", key));
 	if (source->name_column)
 	{
-		appendStringInfo(&sql, " AND e.%s IN (", quote_identifier(source->name_column));
+		/* not every name is a value of an enum */
+		appendStringInfo(&sql, " AND e.%s%s IN (", quote_identifier(source->name_column),
+						 type_is_enum(source->name_type) ? "::pg_catalog.text" : "");
 		append_names(&sql, lc);
 		appendStringInfoChar(&sql, ')');
 	}

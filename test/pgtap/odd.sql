@@ -1,6 +1,6 @@
 -- Odd schemas and odd values.
 \ir shop.psql
-SELECT plan(5);
+SELECT plan(9);
 
 -- an event at infinity hides no other from a timer
 SELECT define_transition('customer', 'awareness', 'lost', without_event => 'login', after => '10 days');
@@ -21,5 +21,16 @@ SELECT lives_ok($$ SELECT define_transition('customer', 'retention', 'lost', aft
 SELECT results_eq($$ SELECT d.subject_id FROM customer._due d JOIN lifecycle.transition_rules r ON r.id = d.program WHERE d.kind = 'r' AND r.name = 'month' $$,
     ARRAY[5::bigint], '… is never due');
 DELETE FROM customers WHERE id = 5;
+
+-- the names of an event source may be an enum, which has not all the names that somebody listens to
+CREATE TYPE word AS ENUM ('signup', 'visit');
+CREATE TABLE words (customer_id bigint, word word, at timestamptz);
+SELECT define_event_source('customer', 'words', 'customer_id', 'at', name_column => 'word');
+SELECT define_transition('customer', 'awareness', 'consideration', on_event => 'signup');
+INSERT INTO words VALUES (4, 'signup', '2026-01-12 09:00+00');
+SELECT is((SELECT stage::text FROM customer.subjects WHERE subject_id = 4), 'consideration', 'an event by an enum');
+SELECT lives_ok($$ CALL backfill('customer') $$, '… a backfill over it');
+SELECT is((SELECT stage::text FROM customer.subjects WHERE subject_id = 4), 'consideration', '… comes to the same');
+SELECT lives_ok($$ SELECT * FROM explain('customer', 4) $$, '… and explain');
 SELECT * FROM finish();
 ROLLBACK;
