@@ -1,6 +1,6 @@
 -- Odd schemas and odd values.
 \ir shop.psql
-SELECT plan(9);
+SELECT plan(15);
 
 -- an event at infinity hides no other from a timer
 SELECT define_transition('customer', 'awareness', 'lost', without_event => 'login', after => '10 days');
@@ -32,5 +32,21 @@ SELECT is((SELECT stage::text FROM customer.subjects WHERE subject_id = 4), 'con
 SELECT lives_ok($$ CALL backfill('customer') $$, '… a backfill over it');
 SELECT is((SELECT stage::text FROM customer.subjects WHERE subject_id = 4), 'consideration', '… comes to the same');
 SELECT lives_ok($$ SELECT * FROM explain('customer', 4) $$, '… and explain');
+
+-- one condition over events of several tables
+SELECT drop_event_source('customer', 'words');
+CREATE TABLE visits (id bigint PRIMARY KEY, customer_id bigint, name text, at timestamptz, properties jsonb);
+SELECT define_event_source('customer', 'visits', 'customer_id', 'at', name_column => 'name');
+SELECT lives_ok($$ SELECT define_transition('customer', 'any', 'advocacy', on_event => 'loud', condition => $c$ event.properties ? 'loud' AND event.id > 0 $c$,
+                                            name => 'loud') $$, 'one condition over events of two tables');
+SELECT is(define_transition('customer', 'any', 'advocacy', on_event => 'loud', condition => $$ event.properties ? 'loud' AND event.id > 0 $$, name => 'loud'), 'unchanged', '… again');
+SELECT is((SELECT count(*) FROM pg_proc p JOIN pg_depend d ON d.objid = p.oid AND d.deptype = 'x' WHERE p.proname = '_rule loud'), 2::bigint, '… has two functions of the extension');
+SELECT customer(6), customer(7), customer(8);
+INSERT INTO visits VALUES (1, 6, 'loud', '2026-01-13 09:00+00', '{"loud": 1}'), (-1, 7, 'loud', '2026-01-13 09:00+00', '{"loud": 1}');
+SELECT event(8, 'loud', '2026-01-13 09:00+00', '{"loud": 1}');
+SELECT is((SELECT string_agg(stage::text, ', ' ORDER BY subject_id) FROM customer.subjects WHERE subject_id IN (6, 7, 8)), 'advocacy, awareness, advocacy', '… is asked of both');
+CREATE TABLE calls (LIKE visits INCLUDING ALL);
+SELECT lives_ok($$ SELECT define_event_source('customer', 'calls', 'customer_id', 'at', name_column => 'name') $$, '… and of one that comes later');
+SELECT lives_ok($$ ALTER TABLE visits ADD minutes integer DEFAULT 1 $$, '… whose tables can be altered');
 SELECT * FROM finish();
 ROLLBACK;
