@@ -259,6 +259,17 @@ lifecycle_define_event_source(PG_FUNCTION_ARGS)
 	PG_RETURN_DATUM(lc_defined_text(defined));
 }
 
+/* The source of that name; NULL: it is defined, but its table was dropped. */
+static LcSource *
+find_source(LcLifecycle *lc, const char *name)
+{
+	for (int i = 0; i < lc->nsources; i++)
+		if (strcmp(lc->sources[i].name, name) == 0)
+			return &lc->sources[i];
+	lc_definer_run("SELECT FROM lifecycle.event_sources WHERE lifecycle = $1 AND name = $2", 2, lc->name, name);
+	return SPI_processed > 0 ? NULL : lc_definer_source(lc, name);
+}
+
 Datum
 lifecycle_drop_event_source(PG_FUNCTION_ARGS)
 {
@@ -272,7 +283,7 @@ lifecycle_drop_event_source(PG_FUNCTION_ARGS)
 	lc = lc_definer_begin(fcinfo);
 	lifecycle = pstrdup(lc->name);
 	name = lc_arg_required(fcinfo, 1, "name");
-	source = lc_definer_source(lc, name);
+	source = find_source(lc, name);
 	for (int i = 0; i < lc->nrules; i++)
 		if (lc->rules[i].source && strcmp(lc->rules[i].source, name) == 0)
 			ereport(ERROR,
@@ -286,12 +297,14 @@ lifecycle_drop_event_source(PG_FUNCTION_ARGS)
 					 errmsg("workflow \"%s\" needs event source \"%s\"", lc->triggers[i].version->workflow, name),
 					 errhint("Archive it first with lifecycle.archive_workflow(%s, %s).", quote_literal_cstr(lifecycle),
 							 quote_literal_cstr(lc->triggers[i].version->workflow))));
-	lc_lock_table(source->table);
+	if (source)
+		lc_lock_table(source->table);
 	lc_identity_extension(&saved);
 	lc_runf("DELETE FROM lifecycle.event_sources WHERE lifecycle = %s AND name = %s", quote_literal_cstr(lifecycle), quote_literal_cstr(name));
 	lc_identity_restore(&saved);
 	lc_condition_drop(lc->schema, lc_condition_name("becomes", name));
-	lc_triggers_drop(lifecycle, source->table);
+	if (source)
+		lc_triggers_drop(lifecycle, source->table);
 	lc_definitions_changed();
 	lc_triggers_create(lifecycle);
 	SPI_finish();

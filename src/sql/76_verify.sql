@@ -162,6 +162,12 @@ $query$),
        AND NOT EXISTS (SELECT FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace
                         WHERE n.nspname = %1$L AND p.proname = used.function AND p.prosqlbody IS NOT NULL)
 $query$),
+('the tables of event sources exist', $query$
+    SELECT NULL, format('event source "%%s" has lost its table: define it on another one, or call lifecycle.drop_event_source(%%L, %%L)',
+                        s.name, s.lifecycle, s.name)
+      FROM lifecycle.event_sources s
+     WHERE s.lifecycle = %2$L AND NOT EXISTS (SELECT FROM pg_class c WHERE c.oid = s.on_table)
+$query$),
 ('all changes are captured', $query$
     -- level: 1 for each row, 2 before a statement, 0 after one; as in pg_trigger.tgtype
     WITH RECURSIVE wanted (root, relation, function, arguments, event, bit, level) AS (

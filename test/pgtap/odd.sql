@@ -1,6 +1,6 @@
 -- Odd schemas and odd values.
 \ir shop.psql
-SELECT plan(15);
+SELECT plan(19);
 
 -- an event at infinity hides no other from a timer
 SELECT define_transition('customer', 'awareness', 'lost', without_event => 'login', after => '10 days');
@@ -48,5 +48,13 @@ SELECT is((SELECT string_agg(stage::text, ', ' ORDER BY subject_id) FROM custome
 CREATE TABLE calls (LIKE visits INCLUDING ALL);
 SELECT lives_ok($$ SELECT define_event_source('customer', 'calls', 'customer_id', 'at', name_column => 'name') $$, '… and of one that comes later');
 SELECT lives_ok($$ ALTER TABLE visits ADD minutes integer DEFAULT 1 $$, '… whose tables can be altered');
+
+-- an event source whose table is gone
+DROP TABLE calls CASCADE;
+SELECT is((SELECT string_agg(detail, ', ') FROM verify('customer') WHERE invariant LIKE '%event source%'),
+          'event source "calls" has lost its table: define it on another one, or call lifecycle.drop_event_source(''customer'', ''calls'')', 'verify names a source without a table');
+SELECT lives_ok($$ SELECT drop_event_source('customer', 'calls') $$, '… which can be dropped');
+SELECT is_empty($$ SELECT * FROM verify('customer') WHERE invariant LIKE '%event source%' $$, '… and is gone');
+SELECT throws_like($$ SELECT drop_event_source('customer', 'calls') $$, '%event source "calls" of lifecycle "customer" does not exist%', '… for good');
 SELECT * FROM finish();
 ROLLBACK;
