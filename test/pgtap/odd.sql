@@ -1,6 +1,6 @@
 -- Odd schemas and odd values.
 \ir shop.psql
-SELECT plan(19);
+SELECT plan(22);
 
 -- an event at infinity hides no other from a timer
 SELECT define_transition('customer', 'awareness', 'lost', without_event => 'login', after => '10 days');
@@ -56,5 +56,15 @@ SELECT is((SELECT string_agg(detail, ', ') FROM verify('customer') WHERE invaria
 SELECT lives_ok($$ SELECT drop_event_source('customer', 'calls') $$, '… which can be dropped');
 SELECT is_empty($$ SELECT * FROM verify('customer') WHERE invariant LIKE '%event source%' $$, '… and is gone');
 SELECT throws_like($$ SELECT drop_event_source('customer', 'calls') $$, '%event source "calls" of lifecycle "customer" does not exist%', '… for good');
+
+-- a condition over a materialized view that was not refreshed yet
+CREATE MATERIALIZED VIEW best AS SELECT 1::bigint AS id WITH NO DATA;
+SELECT define_transition('customer', 'awareness', 'advocacy', on_event => 'praise', condition => $$ EXISTS (SELECT FROM best b WHERE b.id = customer.id) $$, name => 'praise');
+SELECT customer(9);
+SELECT lives_ok($$ SELECT event(9, 'praise') $$, 'a condition that cannot be asked yet does not break the statement');
+SELECT is((SELECT name || ': ' || message FROM customer.failures WHERE subject_id = 9), 'praise: materialized view "best" has not been populated', '… but is recorded');
+SET lifecycle.on_error = 'raise';
+SELECT throws_ok($$ SELECT event(9, 'praise') $$, '55000', NULL, '… or raised');
+SET lifecycle.on_error = 'record';
 SELECT * FROM finish();
 ROLLBACK;
