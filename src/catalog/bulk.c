@@ -401,7 +401,7 @@ flush_insert(LcBulk *bulk)
 		arrays[i] = lc_array(bulk->column_values[i], bulk->column_nulls[i], bulk->nrows,
 							 TupleDescAttr(bulk->desc, bulk->columns[i] - 1)->atttypid);
 	SPI_connect();
-	code = SPI_execute_with_args(bulk->sql, bulk->ncolumns, bulk->array_types, arrays, NULL, false, 0);
+	code = lc_run_args(bulk->sql, bulk->ncolumns, bulk->array_types, arrays, NULL);
 	if (code != SPI_OK_INSERT)
 		elog(ERROR, "could not insert into \"%s\": %s", RelationGetRelationName(bulk->rel), SPI_result_code_string(code));
 	SPI_finish();

@@ -544,6 +544,21 @@ function_expression(Oid function)
 	return printed + 7;
 }
 
+/* The text of a function that is one query. */
+static char *
+function_statement(Oid function)
+{
+	static const char begin[] = "BEGIN ATOMIC";
+	Datum		body = OidFunctionCall1(F_PG_GET_FUNCTION_SQLBODY, ObjectIdGetDatum(function));
+	char	   *printed = TextDatumGetCString(body);
+	char	   *end = strrchr(printed, ';');
+
+	if (strncmp(printed, begin, strlen(begin)) != 0 || end == NULL)
+		elog(ERROR, "unexpected body of function %u: %s", function, printed);
+	*end = '\0';
+	return printed + strlen(begin);
+}
+
 static void
 append_call(StringInfo sql, Oid function, const char *alias, List *parameters)
 {
@@ -631,6 +646,8 @@ load_function(LcLifecycle *lc, Oid function, const char *name)
 		appendStringInfoString(&sql, function_expression(function));
 	else if (condition->has_subquery && type != InvalidOid)
 		appendStringInfo(&sql, "(%s)::%s", function_expression(function), format_type_be_qualified(form->prorettype));
+	else if (form->proretset)
+		appendStringInfo(&sql, "(%s)", function_statement(function));
 	else
 		append_call(&sql, function, condition->alias, parameters);
 	condition->sql = sql.data;

@@ -144,6 +144,8 @@ lc_relation_signature(Oid relation)
 	hash = hash_more(hash, &class->relnamespace, sizeof(Oid));
 	hash = hash_more(hash, &class->relowner, sizeof(Oid));
 	hash = hash_more(hash, &class->relkind, 1);
+	hash = hash_more(hash, &class->relrowsecurity, 1);
+	hash = hash_more(hash, &class->relforcerowsecurity, 1);
 	ReleaseSysCache(tuple);
 	for (AttrNumber i = 1; i <= natts; i++)
 	{

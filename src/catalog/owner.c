@@ -17,6 +17,7 @@
 #include "pgtime.h"
 #include "utils/guc.h"
 #include "utils/lsyscache.h"
+#include "utils/rls.h"
 #include "utils/syscache.h"
 
 #define SAFE_SEARCH_PATH "pg_catalog, pg_temp"
@@ -55,6 +56,24 @@ pin_settings(LcIdentity *saved)
 		pin_setting("datestyle", "ISO, MDY");
 	if (jit_enabled)
 		pin_setting("jit", "off");
+	if (!row_security)
+		pin_setting("row_security", "on");
+}
+
+bool
+lc_no_force_begin(LcIdentity *saved)
+{
+	GetUserIdAndSecContext(&saved->user, &saved->flags);
+	if ((saved->flags & LC_SECURITY_OWNER) == 0)
+		return false;
+	SetUserIdAndSecContext(saved->user, saved->flags | SECURITY_NOFORCE_RLS);
+	return true;
+}
+
+void
+lc_no_force_end(const LcIdentity *saved)
+{
+	SetUserIdAndSecContext(saved->user, saved->flags);
 }
 
 void
@@ -64,7 +83,8 @@ lc_identity_owner(LcLifecycle *lc, bool restricted, LcIdentity *saved)
 
 	GetUserIdAndSecContext(&saved->user, &saved->flags);
 	if (restricted)
-		flags |= SECURITY_RESTRICTED_OPERATION | SECURITY_NOFORCE_RLS;
+		flags |= SECURITY_RESTRICTED_OPERATION;
+	flags |= LC_SECURITY_OWNER;
 	SetUserIdAndSecContext(lc_table_owner(lc->on_table), saved->flags | flags);
 	pin_settings(saved);
 }

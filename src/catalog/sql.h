@@ -39,6 +39,9 @@ extern int	lc_run(const char *sql);
 extern int	lc_runf(const char *format,...) pg_attribute_printf(1, 2);
 extern int	lc_run_args(const char *sql, int nargs, Oid *types, Datum *values, const char *nulls);
 
+/* SPI_prepare_cursor, of a statement that forced row security does not hide anything from. Never NULL. */
+extern SPIPlanPtr lc_prepare(const char *sql, int nargs, Oid *types, int options);
+
 /* Builds a one-dimensional array; nulls may be NULL. In CurrentMemoryContext. */
 extern Datum lc_array(Datum *values, bool *nulls, int n, Oid element_type);
 

@@ -176,10 +176,8 @@ end_runs(LcLifecycle *lc, const char *workflow)
 	int64		ended = 0;
 
 	lc_identity_owner(lc, true, &saved);
-	plan = SPI_prepare(psprintf("SELECT subject_id, id FROM %s WHERE workflow = $1 AND ended_at IS NULL ORDER BY subject_id, id",
-								lc->table_sql[LC_ENROLLMENTS]), 1, &type);
-	if (plan == NULL)
-		elog(ERROR, "could not prepare statement: %s", SPI_result_code_string(SPI_result));
+	plan = lc_prepare(psprintf("SELECT subject_id, id FROM %s WHERE workflow = $1 AND ended_at IS NULL ORDER BY subject_id, id",
+							   lc->table_sql[LC_ENROLLMENTS]), 1, &type, 0);
 	PushActiveSnapshot(GetLatestSnapshot());
 	portal = SPI_cursor_open(NULL, plan, &value, NULL, true);
 	for (;;)

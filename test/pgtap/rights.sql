@@ -1,6 +1,6 @@
 -- Rights: who inserts an event needs none on the lifecycle and gets none; code runs as the owner of the table, under no search_path but its author's.
 \ir shop.psql
-SELECT plan(47);
+SELECT plan(55);
 RESET search_path;
 RESET lifecycle.clock;
 CREATE ROLE lc_owner;
@@ -118,6 +118,54 @@ SET ROLE lc_writer;
 DELETE FROM members WHERE id = 5;
 RESET ROLE;
 SELECT ok(moved(5) IS NOT NULL AND NOT EXISTS (SELECT FROM member.subjects WHERE subject_id = 5), 'a deletion is captured too');
+
+-- … but only from the statements of ours: what functions see by it is theirs
+CREATE ROLE lc_vault;
+GRANT ALL ON SCHEMA app TO lc_vault;
+SET ROLE lc_vault;
+CREATE TABLE app.secrets (tenant text, secret text);
+ALTER TABLE app.secrets ENABLE ROW LEVEL SECURITY;
+ALTER TABLE app.secrets FORCE ROW LEVEL SECURITY;
+CREATE POLICY reads ON app.secrets FOR SELECT USING (tenant = current_setting('vault.tenant', true));
+CREATE POLICY writes ON app.secrets FOR INSERT WITH CHECK (true);
+INSERT INTO app.secrets VALUES ('t1', 's1@x'), ('t2', 's2@x');
+CREATE FUNCTION app.my_secrets() RETURNS SETOF text LANGUAGE sql STABLE SECURITY DEFINER AS 'SELECT secret FROM app.secrets';
+SET ROLE lc_owner;
+CREATE POLICY reads ON members FOR SELECT TO lc_owner USING (plan = current_setting('vault.tenant', true));
+CREATE FUNCTION app.count_members() RETURNS bigint LANGUAGE plpgsql STABLE AS 'BEGIN RETURN (SELECT count(*) FROM app.members); END';
+SELECT define_transition('member', 'new', 'gone', on_event => 'peek', condition => 'EXISTS (SELECT FROM app.my_secrets())', name => 'peek');
+SELECT define_transition('member', 'new', 'gone', on_event => 'count', condition => 'app.count_members() >= 0', name => 'count');
+SELECT define_template('member', 'peek', body => 'x');
+SELECT define_workflow('member', 'peek', state => 'live', entry => on_event('mail'), steps => steps(
+    send('email', 'peek', "to" => 'SELECT s AS address FROM app.my_secrets() s UNION ALL SELECT m.email FROM app.members m WHERE m.id = member.id'),
+    run_sql('INSERT INTO app.log VALUES (''run_sql'', member.plan)')));
+SET ROLE lc_writer;
+INSERT INTO members VALUES (7, 'seven@x', 'x');
+INSERT INTO visits (member_id, name, at) VALUES (7, 'peek', '2026-01-02');
+RESET ROLE;
+SELECT is(moved(7), 'new', 'a function of another owner shows a condition no more than anybody');
+SET ROLE lc_owner;
+SET vault.tenant = 'nobody';
+CREATE POLICY owner_writes ON visits FOR INSERT TO lc_owner WITH CHECK (true);
+SELECT lives_ok($$ INSERT INTO visits (member_id, name, at) VALUES (7, 'count', '2026-01-02') $$, 'an event by the owner');
+SELECT is(app.count_members(), 0::bigint, '… leaves no plan behind that would show the application what row security hides from it');
+RESET ROLE;
+SELECT is(moved(7), 'new > gone', '… though the condition was asked');
+SET ROLE lc_writer;
+INSERT INTO visits (member_id, name, at) VALUES (7, 'mail', '2026-01-02');
+SET ROLE lc_owner;
+SELECT is(run_due(), 1::bigint, 'the engine runs');
+RESET ROLE;
+SELECT is((SELECT string_agg(coalesce(address, '-'), ', ' ORDER BY address) FROM member.messages WHERE template = 'peek'), 'seven@x', '… and sends to whom its own query finds');
+SELECT is((SELECT string_agg(what, ', ') FROM app.log WHERE who = 'run_sql'), 'x', '… run_sql finds its subject');
+-- plans that have become invalid are made in the same way
+ANALYZE members, visits, member.subjects;
+SET ROLE lc_writer;
+INSERT INTO members VALUES (8, 'eight@x', 'x');
+INSERT INTO visits (member_id, name, at, note) VALUES (8, 'login', '2026-01-02', 'yes');
+RESET ROLE;
+SELECT is(moved(8), 'new > active', 'also with plans that have become invalid');
+DROP POLICY reads ON members;
 
 -- the owner is the table's owner, now
 ALTER TABLE app.members OWNER TO lc_other;
