@@ -120,8 +120,8 @@ retyped_columns(AlterTableStmt *statement)
 }
 
 /*
- * Reads the bound functions of lifecycles that PostgreSQL would refuse the statement for, those that use row types of the tables or a column whose
- * type changes, each with the statement that takes its body out.
+ * Reads the bound functions of lifecycles (those that depend on the extension; others in the schema are the user's) that PostgreSQL would refuse the
+ * statement for, those that use row types of the tables or a column whose type changes, each with the statement that takes its body out.
  */
 static void
 find_functions(AlterTableStmt *statement, List *tables)
@@ -146,7 +146,9 @@ find_functions(AlterTableStmt *statement, List *tables)
 				"pg_get_function_arguments(p.oid), pg_get_function_result(p.oid), CASE p.provolatile WHEN 'v' THEN 'VOLATILE' ELSE 'STABLE' END, "
 				"CASE WHEN p.prorettype <> 'void'::regtype THEN format('SELECT NULL::%s', p.prorettype::regtype) ELSE '' END) "
 				"FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace JOIN lifecycle.lifecycles l ON l.schema = n.nspname "
-				"WHERE p.prosqlbody IS NOT NULL AND EXISTS (SELECT FROM pg_depend d WHERE d.classid = 'pg_proc'::regclass AND d.objid = p.oid "
+				"WHERE p.prosqlbody IS NOT NULL AND EXISTS (SELECT FROM pg_depend e JOIN pg_extension x ON x.oid = e.refobjid AND x.extname = 'lifecycle' "
+				"WHERE e.classid = 'pg_proc'::regclass AND e.objid = p.oid AND e.refclassid = 'pg_extension'::regclass AND e.deptype = 'x') "
+				"AND EXISTS (SELECT FROM pg_depend d WHERE d.classid = 'pg_proc'::regclass AND d.objid = p.oid "
 				"AND (d.refclassid = 'pg_type'::regclass AND d.refobjid = ANY ($1) OR d.refclassid = 'pg_class'::regclass AND d.refobjid = ANY ($2) "
 				"AND d.refobjsubid IN (SELECT a.attnum FROM pg_attribute a WHERE a.attrelid = d.refobjid AND a.attname = ANY ($3)))) "
 				"ORDER BY p.oid", 3, types, values, NULL);

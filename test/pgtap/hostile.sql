@@ -1,6 +1,6 @@
 -- Owners of lifecycles who mean harm, or who have altered what is theirs: nobody else's rights are theirs to use, and nothing crashes.
 \ir shop.psql
-SELECT plan(35);
+SELECT plan(39);
 CREATE ROLE lc_mallory;
 GRANT CREATE ON DATABASE :"DBNAME" TO lc_mallory;
 GRANT ALL ON SCHEMA scenario TO lc_mallory;
@@ -111,5 +111,16 @@ SELECT throws_like(format('SELECT park(%L); SELECT retry(''customer'')', due), '
                (parked('{"kind": ""}'), 'kind'), (parked('{"shadow": "yes"}'), 'shadow'), ('[1, 2]', 'enrollment_id')) AS v (due, what);
 SELECT park(parked('{}'));
 SELECT is(retry('customer'), 1::bigint, 'one that is as the runner writes it is put back');
+
+-- functions in a lifecycle's schema that are the user's
+SELECT define_transition('customer', 'any', 'lost', on_event => 'quit', condition => 'customer.plan = ''free''', name => 'quit');
+CREATE PROCEDURE customer.note(c customers) LANGUAGE sql BEGIN ATOMIC SELECT (c).email; END;
+CREATE FUNCTION customer.mails(c customers) RETURNS TABLE (mail text, n integer) LANGUAGE sql BEGIN ATOMIC SELECT (c).email, 1; END;
+SELECT lives_ok($$ ALTER TABLE customers ADD note1 text $$, 'a table that functions of the user are over can be altered');
+SELECT is((SELECT count(*) FROM pg_proc WHERE proname IN ('note', 'mails', '_rule quit') AND prosqlbody IS NOT NULL), 3::bigint, '… and all keep their bodies');
+SELECT throws_like($$ ALTER TABLE customers ADD note2 text DEFAULT 'x' $$, '%uses its row type%', 'what PostgreSQL refuses for their sake it says itself');
+DROP PROCEDURE customer.note;
+DROP FUNCTION customer.mails;
+SELECT lives_ok($$ ALTER TABLE customers ADD note2 text DEFAULT 'x' $$, '… for ours it does not');
 SELECT * FROM finish();
 ROLLBACK;
