@@ -520,16 +520,13 @@ drop_all_triggers(LcLifecycle *lc)
 		lc_triggers_drop(lc->name, lfirst_oid(cell));
 }
 
-/* Whose the lifecycle is: the owner of its table, or when that is gone, of its schema; InvalidOid: of nobody any more. */
+/* The owner of the lifecycle's schema; InvalidOid: there is none. */
 static Oid
-owner_of(LcLifecycle *lc)
+schema_owner(LcLifecycle *lc)
 {
-	HeapTuple	tuple;
+	HeapTuple	tuple = SearchSysCache1(NAMESPACENAME, CStringGetDatum(lc->schema));
 	Oid			owner = InvalidOid;
 
-	if (OidIsValid(lc->on_table))
-		return lc_table_owner(lc->on_table);
-	tuple = SearchSysCache1(NAMESPACENAME, CStringGetDatum(lc->schema));
 	if (HeapTupleIsValid(tuple))
 	{
 		owner = ((Form_pg_namespace) GETSTRUCT(tuple))->nspowner;
@@ -554,13 +551,20 @@ lifecycle_drop_lifecycle(PG_FUNCTION_ARGS)
 	lc = lc_lifecycle_find(name);
 	if (lc == NULL)
 		lc = lc_lifecycle_get(name, false);
-	owner = owner_of(lc);
+	owner = schema_owner(lc);
 	if (OidIsValid(lc->on_table))
 		lc_check_definer(lc);
-	else if (OidIsValid(owner) ? !has_privs_of_role(GetUserId(), owner) : !superuser())
+	else if (!OidIsValid(owner) && !superuser())
 		ereport(ERROR,
 				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
-				 errmsg("must be owner of schema \"%s\" to drop lifecycle \"%s\"", lc->schema, name)));
+				 errmsg("must be superuser to drop lifecycle \"%s\", whose table and schema are gone", name)));
+	/* usually the table's owner; another one can have come to either of them */
+	if (OidIsValid(owner) && !has_privs_of_role(GetUserId(), owner))
+		ereport(ERROR,
+				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+				 errmsg("must be owner of schema \"%s\" to drop lifecycle \"%s\"", lc->schema, name),
+				 errhint("It belongs to %s. A superuser can drop it, or give it away with ALTER SCHEMA %s OWNER TO ….",
+						 quote_identifier(GetUserNameFromId(owner, false)), lc->quoted_schema)));
 	drop_all_triggers(lc);
 	lc_identity_extension(&saved);
 	for (int i = 0; i < lengthof(tables); i++)

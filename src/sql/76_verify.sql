@@ -162,6 +162,15 @@ $query$),
        AND NOT EXISTS (SELECT FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace
                         WHERE n.nspname = %1$L AND p.proname = used.function AND p.prosqlbody IS NOT NULL)
 $query$),
+('state belongs to the owner of the subject table', $query$
+    SELECT NULL, format('table %%s belongs to %%s, table %%s to %%s: nothing is captured', c.oid::regclass, pg_get_userbyid(c.relowner),
+                        t.oid::regclass, pg_get_userbyid(t.relowner))
+      FROM lifecycle.lifecycles l
+           JOIN pg_class t ON t.oid = l.on_table
+           JOIN pg_namespace n ON n.nspname = l.schema
+           JOIN pg_class c ON c.relnamespace = n.oid AND c.relowner <> t.relowner
+     WHERE l.name = %2$L AND c.relname IN ('subjects', 'transitions', 'enrollments', 'activity', 'messages', 'failures', '_due')
+$query$),
 ('the tables of event sources exist', $query$
     SELECT NULL, format('event source "%%s" has lost its table: define it on another one, or call lifecycle.drop_event_source(%%L, %%L)',
                         s.name, s.lifecycle, s.name)

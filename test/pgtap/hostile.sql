@@ -1,6 +1,6 @@
 -- Owners of lifecycles who mean harm, or who have altered what is theirs: nobody else's rights are theirs to use, and nothing crashes.
 \ir shop.psql
-SELECT plan(39);
+SELECT plan(44);
 CREATE ROLE lc_mallory;
 GRANT CREATE ON DATABASE :"DBNAME" TO lc_mallory;
 GRANT ALL ON SCHEMA scenario TO lc_mallory;
@@ -122,5 +122,23 @@ SELECT throws_like($$ ALTER TABLE customers ADD note2 text DEFAULT 'x' $$, '%use
 DROP PROCEDURE customer.note;
 DROP FUNCTION customer.mails;
 SELECT lives_ok($$ ALTER TABLE customers ADD note2 text DEFAULT 'x' $$, '… for ours it does not');
+
+-- a table and its lifecycle's schema that have parted
+SET ROLE lc_mallory;
+CREATE TABLE parted (id bigint PRIMARY KEY);
+SELECT define_lifecycle('parted', 'parted', '{a,b}');
+RESET ROLE;
+CREATE ROLE lc_alice;
+GRANT ALL ON SCHEMA scenario TO lc_alice;
+GRANT SELECT ON parted TO lc_alice;
+ALTER TABLE parted OWNER TO lc_alice;
+SELECT matches((SELECT string_agg(detail, ', ') FROM verify('parted')), 'table parted.subjects belongs to lc_mallory, table scenario.parted to lc_alice: nothing is captured', 'verify says that owners differ');
+SET ROLE lc_alice;
+SELECT throws_like($$ SELECT drop_lifecycle('parted') $$, '%must be owner of schema "parted" to drop lifecycle "parted"%', 'who owns the table alone cannot drop the lifecycle');
+SET ROLE lc_mallory;
+SELECT throws_like($$ SELECT drop_lifecycle('parted') $$, '%must be owner of table scenario.parted%', '… nor who owns the schema alone');
+RESET ROLE;
+SELECT lives_ok($$ SELECT drop_lifecycle('parted') $$, '… but a superuser');
+SELECT is_empty($$ SELECT FROM lifecycle.lifecycles WHERE name = 'parted' $$, '… and it is gone');
 SELECT * FROM finish();
 ROLLBACK;
