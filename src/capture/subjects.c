@@ -52,6 +52,11 @@ lc_lookup_begin(LcLookup *lookup, LcLifecycle *lc, LcTable table, LOCKMODE lock)
 				 errmsg("table %s has no primary key", lc->table_sql[table]),
 				 errhint("Add the primary key again that %s._%s has.", LC_SCHEMA, RelationGetRelationName(lookup->rel))));
 	lookup->index = index_open(index, lock);
+	if (strcmp(NameStr(TupleDescAttr(RelationGetDescr(lookup->rel), lookup->index->rd_index->indkey.values[0] - 1)->attname), "subject_id") != 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_LC_FORMAT),
+				 errmsg("the primary key of table %s does not begin with subject_id", lc->table_sql[table]),
+				 errhint("Make it the one that %s._%s has.", LC_SCHEMA, RelationGetRelationName(lookup->rel))));
 	lookup->slot = table_slot_create(lookup->rel, NULL);
 	opcintype = lookup->index->rd_opcintype[0];
 	operator = get_opfamily_member(lookup->index->rd_opfamily[0], opcintype, opcintype, BTEqualStrategyNumber);

@@ -1,6 +1,6 @@
 -- Owners of lifecycles who mean harm, or who have altered what is theirs: nobody else's rights are theirs to use, and nothing crashes.
 \ir shop.psql
-SELECT plan(44);
+SELECT plan(45);
 CREATE ROLE lc_mallory;
 GRANT CREATE ON DATABASE :"DBNAME" TO lc_mallory;
 GRANT ALL ON SCHEMA scenario TO lc_mallory;
@@ -93,6 +93,10 @@ SELECT refuses('ALTER TABLE customer.enrollments ALTER id DROP IDENTITY', 'colum
 SELECT refuses('ALTER TABLE customer.failures ALTER id DROP IDENTITY', 'column id of table customer.failures has no identity any more');
 SELECT refuses('ALTER TYPE customer.stage RENAME TO phase', 'type customer.stage is missing, or is no enum');
 SELECT refuses('ALTER TYPE customer.stage RENAME VALUE ''retention'' TO ''kept''', 'type customer.stage has no value ''retention''');
+SAVEPOINT other_key;
+ALTER TABLE customer.subjects DROP CONSTRAINT subjects_pkey, ADD PRIMARY KEY (seq, subject_id);
+SELECT throws_like($$ SELECT event(1, 'signup') $$, '%primary key of table customer.subjects does not begin with subject_id%', 'another primary key of a state table');
+ROLLBACK TO other_key;
 ALTER TABLE customer.transitions DROP reason, ADD reason text;
 ALTER TABLE customer.enrollments ADD serial bigserial, ADD note text;
 SELECT lives_ok($$ SELECT event(1, 'signup') $$, 'columns behind those that it was made with are the owner''s affair');
