@@ -120,6 +120,8 @@ check_key(Oid table, const char *column)
 {
 	AttrNumber	number = lc_check_column(table, column, "key_column");
 	Oid			type = get_atttype(table, number);
+	int32		modifier;
+	Oid			collation;
 	Oid			types[2] = {OIDOID, INT2OID};
 	Datum		values[2] = {ObjectIdGetDatum(table), Int16GetDatum(number)};
 
@@ -128,6 +130,13 @@ check_key(Oid table, const char *column)
 				(errcode(ERRCODE_DATATYPE_MISMATCH),
 				 errmsg("key column \"%s\" of table %s has type %s", column, lc_qualified_name(table), format_type_be(type)),
 				 errhint("A key can be smallint, integer, bigint, uuid, text or character varying.")));
+	get_atttypetypmodcoll(table, number, &type, &modifier, &collation);
+	if (OidIsValid(collation) && !get_collation_isdeterministic(collation))
+		ereport(ERROR,
+				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+				 errmsg("key column \"%s\" of table %s has a nondeterministic collation, %s", column, lc_qualified_name(table),
+						generate_collation_name(collation)),
+				 errhint("A subject must have one key, not several that are equal. Give key_column => '…', another column that identifies a row.")));
 	lc_run_args("SELECT FROM pg_catalog.pg_index i JOIN pg_catalog.pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = $2 "
 				"WHERE i.indrelid = $1 AND i.indisunique AND i.indimmediate AND i.indpred IS NULL AND i.indnkeyatts = 1 AND i.indkey[0] = $2 "
 				"AND a.attnotnull", 2, types, values, NULL);

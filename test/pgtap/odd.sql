@@ -1,6 +1,6 @@
 -- Odd schemas and odd values.
 \ir shop.psql
-SELECT plan(22);
+SELECT plan(23);
 
 -- an event at infinity hides no other from a timer
 SELECT define_transition('customer', 'awareness', 'lost', without_event => 'login', after => '10 days');
@@ -66,5 +66,10 @@ SELECT is((SELECT name || ': ' || message FROM customer.failures WHERE subject_i
 SET lifecycle.on_error = 'raise';
 SELECT throws_ok($$ SELECT event(9, 'praise') $$, '55000', NULL, '… or raised');
 SET lifecycle.on_error = 'record';
+
+-- a key with a collation by which different texts are equal
+CREATE COLLATION nobody_cares (provider = icu, locale = 'und-u-ks-level2', deterministic = false);
+CREATE TABLE nicks (nick text COLLATE nobody_cares PRIMARY KEY);
+SELECT throws_like($$ SELECT define_lifecycle('nick', 'nicks', '{a,b}') $$, '%key column "nick" of table scenario.nicks has a nondeterministic collation%', 'a key by which different texts are one');
 SELECT * FROM finish();
 ROLLBACK;
