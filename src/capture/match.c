@@ -15,6 +15,7 @@
 #include "batch.h"
 #include "catalog/as_of.h"
 #include "catalog/pg_type.h"
+#include "clock.h"
 #include "executor/spi.h"
 #include "guc.h"
 #include "miscadmin.h"
@@ -29,6 +30,7 @@
 #include "utils/timestamp.h"
 #include "worker/worker.h"
 
+#define SLOW_ROUNDS		2			/* so many times as long as it may take a condition is asked further to find the rows that make it slow */
 #define MAX_STATEMENTS	64		/* sets of conditions; above, conditions are asked one by one */
 
 /* Questions that one statement answers. */
@@ -43,6 +45,7 @@ typedef struct AskGroup
 static TimeoutId condition_timer;
 static bool condition_timer_registered = false;
 static volatile sig_atomic_t condition_timed_out = false;
+static TimestampTz give_up_at = 0;	/* 0: the condition that is asked has not taken too long yet */
 
 static LcPlace *
 place_of(LcSubject *subject, LcEvent *event, LcRun *run, bool old)
@@ -276,6 +279,8 @@ try_statement(LcBatch *batch, LcMatch *match, LcAsk **asks, int n)
 			CurrentResourceOwner = owner;
 			ReThrowError(error);
 		}
+		if (condition_timed_out && give_up_at == 0)
+			give_up_at = TimestampTzPlusMilliseconds(lc_now(false), (int64) lc_guc_condition_timeout * SLOW_ROUNDS);
 		if (condition_timed_out)
 			error->message = psprintf("the condition took longer than lifecycle.condition_timeout (%d ms)", lc_guc_condition_timeout);
 	}
@@ -388,6 +393,18 @@ note_success(LcBatch *batch, LcMatch *match)
 	}
 }
 
+/* The condition has taken too long for too long: it is not true for these rows, which are not asked about. */
+static void
+give_up(LcBatch *batch, LcCondition *condition, LcAsk **asks, int n)
+{
+	ErrorData	error = {.sqlerrcode = ERRCODE_QUERY_CANCELED};
+
+	error.message = psprintf("not asked, since the condition took longer than lifecycle.condition_timeout (%d ms) for other rows",
+							 lc_guc_condition_timeout);
+	for (int i = 0; i < n && !is_quarantined(batch, condition); i++)
+		fail(batch, condition, asks[i], &error);
+}
+
 /* Answers the questions, taking them apart where there is an error. */
 static void
 evaluate(LcBatch *batch, LcMatch *match, LcAsk **asks, int n)
@@ -396,6 +413,11 @@ evaluate(LcBatch *batch, LcMatch *match, LcAsk **asks, int n)
 
 	if (match->n == 1 && is_quarantined(batch, match->conditions[0]))
 		return;
+	if (match->n == 1 && give_up_at != 0 && lc_now(false) >= give_up_at)
+	{
+		give_up(batch, match->conditions[0], asks, n);
+		return;
+	}
 	error = try_statement(batch, match, asks, n);
 	if (error == NULL)
 	{
@@ -409,6 +431,7 @@ evaluate(LcBatch *batch, LcMatch *match, LcAsk **asks, int n)
 			LcAnswer	answer = {.condition = match->conditions[i]};
 			LcAnswer   *answers[1] = {&answer};
 
+			give_up_at = 0;
 			evaluate(batch, match_for(batch, asks[0], 1, answers), asks, n);
 		}
 		return;
@@ -422,8 +445,19 @@ evaluate(LcBatch *batch, LcMatch *match, LcAsk **asks, int n)
 	evaluate(batch, match, asks + n / 2, n - n / 2);
 }
 
+/* How many rows of the batch the rule of a condition has failed on. */
+static int64
+count_errors(LcBatch *batch, LcCondition *condition)
+{
+	const char *kind;
+	const char *name;
+	LcRule	   *rule = owner_of(batch->lc, condition, &kind, &name);
+
+	return rule ? batch->tallies[rule - batch->lc->rules].errors : 0;
+}
+
 static void
-tally_group(LcBatch *batch, AskGroup *group, instr_time *begin)
+tally_group(LcBatch *batch, AskGroup *group, instr_time *begin, const int64 *errors)
 {
 	instr_time	duration;
 
@@ -437,7 +471,9 @@ tally_group(LcBatch *batch, AskGroup *group, instr_time *begin)
 
 		if (rule == NULL)
 			continue;
-		batch->tallies[rule - batch->lc->rules].rows += group->n;
+		/* of one in quarantine only the rows that brought it there: it has not succeeded for the others */
+		batch->tallies[rule - batch->lc->rules].rows += batch->capture->rule_quarantined[rule - batch->lc->rules] ?
+			batch->tallies[rule - batch->lc->rules].errors - errors[i] : group->n;
 		batch->tallies[rule - batch->lc->rules].microseconds += INSTR_TIME_GET_MICROSEC(duration) / group->match->n;
 	}
 }
@@ -480,6 +516,7 @@ evaluate_pieces(LcBatch *batch, AskGroup *group)
 	Size		bytes = 0;
 	int			begin = 0;
 
+	give_up_at = 0;
 	for (int i = 0; i < group->n; i++)
 	{
 		LcEvent    *event = group->asks[i]->event;
@@ -523,11 +560,15 @@ lc_match(LcBatch *batch)
 	foreach(cell, groups)
 	{
 		AskGroup	   *group = lfirst(cell);
+		int64	   *errors;
 		instr_time	begin;
 
+		errors = palloc(group->match->n * sizeof(int64));
+		for (int i = 0; i < group->match->n; i++)
+			errors[i] = count_errors(batch, group->match->conditions[i]);
 		INSTR_TIME_SET_CURRENT(begin);
 		evaluate_pieces(batch, group);
-		tally_group(batch, group, &begin);
+		tally_group(batch, group, &begin, errors);
 	}
 	/* No row came back: there is none to which the condition could apply. */
 	for (int i = 0; i < n; i++)

@@ -1,6 +1,6 @@
 -- Odd schemas and odd values.
 \ir shop.psql
-SELECT plan(23);
+SELECT plan(27);
 
 -- an event at infinity hides no other from a timer
 SELECT define_transition('customer', 'awareness', 'lost', without_event => 'login', after => '10 days');
@@ -71,5 +71,20 @@ SET lifecycle.on_error = 'record';
 CREATE COLLATION nobody_cares (provider = icu, locale = 'und-u-ks-level2', deterministic = false);
 CREATE TABLE nicks (nick text COLLATE nobody_cares PRIMARY KEY);
 SELECT throws_like($$ SELECT define_lifecycle('nick', 'nicks', '{a,b}') $$, '%key column "nick" of table scenario.nicks has a nondeterministic collation%', 'a key by which different texts are one');
+
+-- a condition that never ends, asked about many rows
+SELECT customer(g) FROM generate_series(1001, 1300) g;
+SELECT define_transition('customer', 'awareness', 'lost', on_event => 'slow',
+    condition => $$ (SELECT count(*) FROM generate_series(1, 1000000000000) g WHERE g > customer.id) > 0 $$, name => 'slow');
+SET lifecycle.condition_timeout = '50ms';
+SET client_min_messages = error;
+SELECT clock_timestamp() AS began \gset
+INSERT INTO events (customer_id, name, occurred_at) SELECT g, 'slow', '2026-01-14 09:00+00' FROM generate_series(1001, 1300) g;
+SELECT cmp_ok(clock_timestamp() - :'began', '<', interval '2 seconds', 'a condition that never ends holds a statement up for some of its time limits, not for one for each row');
+SELECT is((SELECT count(*) FROM customer.failures WHERE name = 'slow'), 100::bigint, '… is recorded until it is in quarantine');
+SELECT matches((SELECT string_agg(what || ' ' || value, ', ') FROM status() WHERE lifecycle = 'customer' AND what LIKE 'rule%'), 'rule in quarantine slow', '… which status shows');
+SELECT is((SELECT errors_in_a_row FROM rule_stats WHERE rule = 'slow'), 100::bigint, '… and rule_stats counts');
+RESET lifecycle.condition_timeout;
+SET client_min_messages = warning;
 SELECT * FROM finish();
 ROLLBACK;
