@@ -175,6 +175,52 @@ condition_timeout(void)
 	SetLatch(MyLatch);
 }
 
+void
+lc_condition_timer_begin(int rows)
+{
+	int64		limit = (int64) lc_guc_condition_timeout * (1 + rows / 1000);
+
+	if (lc_guc_condition_timeout > 0 && !condition_timer_registered)
+	{
+		condition_timer = RegisterTimeout(USER_TIMEOUT, condition_timeout);
+		condition_timer_registered = true;
+	}
+	condition_timed_out = false;
+	if (lc_guc_condition_timeout > 0)
+		enable_timeout_after(condition_timer, (int) Min(limit, INT_MAX));
+}
+
+void
+lc_condition_timer_end(void)
+{
+	if (condition_timer_registered)
+		disable_timeout(condition_timer, false);
+	/* The time may have run out just now: the cancellation must not reach somebody else's statement. */
+	if (condition_timed_out)
+		CHECK_FOR_INTERRUPTS();
+}
+
+void
+lc_condition_timer_failed(MemoryContext context)
+{
+	ErrorData  *error;
+
+	if (condition_timer_registered)
+		disable_timeout(condition_timer, false);
+	if (condition_timed_out)
+		QueryCancelPending = false;
+	MemoryContextSwitchTo(context);
+	error = CopyErrorData();
+	if (condition_timed_out && error->sqlerrcode == ERRCODE_QUERY_CANCELED)
+	{
+		/* not a cancel, which would be nobody's fault */
+		error->sqlerrcode = ERRCODE_PROGRAM_LIMIT_EXCEEDED;
+		error->message = psprintf("the condition took longer than lifecycle.condition_timeout (%d ms)", lc_guc_condition_timeout);
+	}
+	FlushErrorState();
+	ReThrowError(error);
+}
+
 /* Runs the statement for these questions and stores the answers. */
 static void
 run_statement(LcBatch *batch, LcMatch *match, LcAsk **asks, int n)
@@ -243,29 +289,18 @@ try_statement(LcBatch *batch, LcMatch *match, LcAsk **asks, int n)
 	ResourceOwner owner = CurrentResourceOwner;
 	ErrorData  *volatile error = NULL;
 
-	if (lc_guc_condition_timeout > 0 && !condition_timer_registered)
-	{
-		condition_timer = RegisterTimeout(USER_TIMEOUT, condition_timeout);
-		condition_timer_registered = true;
-	}
-	condition_timed_out = false;
 	BeginInternalSubTransaction(NULL);
 	MemoryContextSwitchTo(context);
 	PG_TRY();
 	{
-		if (lc_guc_condition_timeout > 0)
-			enable_timeout_after(condition_timer, lc_guc_condition_timeout);
+		lc_condition_timer_begin(0);
 		run_statement(batch, match, asks, n);
-		if (lc_guc_condition_timeout > 0)
-			disable_timeout(condition_timer, false);
-		/* The time may have run out just now: the cancellation must not reach the application's statement. */
-		if (condition_timed_out)
-			CHECK_FOR_INTERRUPTS();
+		lc_condition_timer_end();
 		ReleaseCurrentSubTransaction();
 	}
 	PG_CATCH();
 	{
-		if (lc_guc_condition_timeout > 0)
+		if (condition_timer_registered)
 			disable_timeout(condition_timer, false);
 		if (condition_timed_out)
 			QueryCancelPending = false;

@@ -7,6 +7,7 @@
 #include "postgres.h"
 
 #include "access/htup_details.h"
+#include "capture/capture.h"
 #include "catalog/owner.h"
 #include "catalog/pg_type.h"
 #include "common/hashfn.h"
@@ -53,6 +54,7 @@ typedef struct LcSendPlan
 	int			recipient_column;	/* 0: none */
 	int			zone_column;	/* 0: none */
 	bool		found;			/* there is such a template */
+	bool		timed;			/* the statement asks what the user has written */
 } LcSendPlan;
 
 /* Builds the list of columns of the statement. */
@@ -194,6 +196,7 @@ plan_send(LcLifecycle *lc, LcStepPlan *step)
 		conditions[n++] = lc->timezone;
 		plan->zone_column = column_of(&columns, psprintf("(%s)", lc->timezone->sql));
 	}
+	plan->timed = n > 0;
 	plan->statement = lc_rows_statement(lc, conditions, n, columns.list.data, columns.subject, columns.enrollment,
 										recipients ? psprintf(" LEFT JOIN LATERAL %s AS _recipient (value) ON true", recipients->sql) : NULL);
 	MemoryContextSwitchTo(old);
@@ -427,7 +430,24 @@ lc_step_send(LcRunBatch *batch, LcStepPlan *step, LcGroup *group)
 	memset(sending.last, -1, sizeof(int) * batch->n);
 	sending.row_context = AllocSetContextCreate(CurrentMemoryContext, "lifecycle message", ALLOCSET_DEFAULT_SIZES);
 	initStringInfo(&sending.buffer);
-	lc_group_execute_rows(batch, group, step->send->statement, receive_row, &sending);
+	if (step->send->timed)
+	{
+		MemoryContext context = CurrentMemoryContext;
+
+		PG_TRY();
+		{
+			lc_condition_timer_begin(group->n);
+			lc_group_execute_rows(batch, group, step->send->statement, receive_row, &sending);
+			lc_condition_timer_end();
+		}
+		PG_CATCH();
+		{
+			lc_condition_timer_failed(context);
+		}
+		PG_END_TRY();
+	}
+	else
+		lc_group_execute_rows(batch, group, step->send->statement, receive_row, &sending);
 	MemoryContextDelete(sending.row_context);
 	note_outcomes(batch, step, group, first);
 }

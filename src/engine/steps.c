@@ -95,6 +95,25 @@ lc_group_execute_rows(LcRunBatch *batch, const LcGroup *group, LcStatement *stat
 	pfree(DatumGetPointer(values[1]));
 }
 
+/* A statement that asks conditions of the user: one that never ends must not stop everybody else's workflows. */
+static void
+execute_timed(LcRunBatch *batch, const LcGroup *group, LcStatement *statement)
+{
+	MemoryContext context = CurrentMemoryContext;
+
+	PG_TRY();
+	{
+		lc_condition_timer_begin(group->n);
+		lc_group_execute(batch, group, statement);
+		lc_condition_timer_end();
+	}
+	PG_CATCH();
+	{
+		lc_condition_timer_failed(context);
+	}
+	PG_END_TRY();
+}
+
 int
 lc_group_run(LcRunBatch *batch, uint64 row)
 {
@@ -114,7 +133,7 @@ ask(LcRunBatch *batch, const LcGroup *group, LcCondition *condition, LcStatement
 
 	if (*statement == NULL)
 		*statement = lc_rows_statement(batch->lc, &condition, 1, psprintf("(%s)", condition->sql), false, false, NULL);
-	lc_group_execute(batch, group, *statement);
+	execute_timed(batch, group, *statement);
 	for (uint64 i = 0; i < SPI_processed; i++)
 	{
 		bool		isnull;
@@ -181,7 +200,7 @@ ask_zones(LcRunBatch *batch, const LcGroup *group, bool **found)
 	*found = palloc0(batch->n);
 	if (batch->state->zone_statement == NULL)
 		batch->state->zone_statement = lc_rows_statement(lc, &lc->timezone, 1, psprintf("(%s)", lc->timezone->sql), false, false, NULL);
-	lc_group_execute(batch, group, batch->state->zone_statement);
+	execute_timed(batch, group, batch->state->zone_statement);
 	for (uint64 i = 0; i < SPI_processed; i++)
 	{
 		int			run = lc_group_run(batch, i);
