@@ -37,7 +37,7 @@ CREATE FUNCTION lifecycle._strange_type(lifecycle name, schema name) RETURNS tex
             UNION ALL
             SELECT 3, format('column %I of table %I.%I must be of type %s', p.attname, $2, c.relname, coalesce(format_type(e.wanted, NULL), 'smallint, integer, bigint, uuid or text, and so must be the key'))
               FROM unnest('{subjects,transitions,enrollments,activity,messages,failures,_due}'::name[]) WITH ORDINALITY AS t (name, place)
-                   JOIN pg_class pc ON pc.relnamespace = 'lifecycle'::regnamespace AND pc.relname = '_' || ltrim(t.name, '_')
+                   JOIN pg_class pc ON pc.relnamespace = 'lifecycle'::regnamespace AND pc.relname = ('_' || ltrim(t.name, '_'))::name
                    JOIN pg_attribute p ON p.attrelid = pc.oid AND p.attnum > 0 AND NOT p.attisdropped
                    JOIN pg_namespace n ON n.nspname = $2
                    JOIN pg_class c ON c.relnamespace = n.oid AND c.relname = t.name
