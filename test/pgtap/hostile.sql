@@ -1,6 +1,6 @@
 -- Owners of lifecycles who mean harm, or who have altered what is theirs: nobody else's rights are theirs to use, and nothing crashes.
 \ir shop.psql
-SELECT plan(45);
+SELECT plan(44);
 CREATE ROLE lc_mallory;
 GRANT CREATE ON DATABASE :"DBNAME" TO lc_mallory;
 GRANT ALL ON SCHEMA scenario TO lc_mallory;
@@ -122,10 +122,9 @@ CREATE PROCEDURE customer.note(c customers) LANGUAGE sql BEGIN ATOMIC SELECT (c)
 CREATE FUNCTION customer.mails(c customers) RETURNS TABLE (mail text, n integer) LANGUAGE sql BEGIN ATOMIC SELECT (c).email, 1; END;
 SELECT lives_ok($$ ALTER TABLE customers ADD note1 text $$, 'a table that functions of the user are over can be altered');
 SELECT is((SELECT count(*) FROM pg_proc WHERE proname IN ('note', 'mails', '_rule quit') AND prosqlbody IS NOT NULL), 3::bigint, '… and all keep their bodies');
-SELECT throws_like($$ ALTER TABLE customers ADD note2 text DEFAULT 'x' $$, '%uses its row type%', 'what PostgreSQL refuses for their sake it says itself');
 DROP PROCEDURE customer.note;
 DROP FUNCTION customer.mails;
-SELECT lives_ok($$ ALTER TABLE customers ADD note2 text DEFAULT 'x' $$, '… for ours it does not');
+SELECT lives_ok($$ ALTER TABLE customers ADD note2 text DEFAULT 'x' $$, '… also one that is rewritten, for ours it is no obstacle');
 
 -- a table and its lifecycle's schema that have parted
 SET ROLE lc_mallory;
