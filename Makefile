@@ -41,6 +41,7 @@ OBJS = \
 	src/catalog/owner.o \
 	src/catalog/renames.o \
 	src/catalog/sql.o \
+	src/catalog/time_limit.o \
 	src/engine/claim.o \
 	src/engine/due.o \
 	src/engine/compile.o \

@@ -19,6 +19,7 @@ bool		lc_guc_capture = true;
 bool		lc_guc_enroll = true;
 int			lc_guc_on_error = LC_ON_ERROR_RECORD;
 int			lc_guc_condition_timeout = 5000;
+int			lc_guc_step_timeout = 60000;
 int			lc_guc_batch_size = 20000;
 int			lc_guc_max_attempts = 5;
 bool		lc_guc_clock_set = false;
@@ -97,6 +98,10 @@ lc_guc_init(void)
 							"Time that the conditions of one chunk of rows may take.",
 							"0 switches the limit off.",
 							&lc_guc_condition_timeout, 5000, 0, INT_MAX, PGC_SUSET, GUC_UNIT_MS, NULL, NULL, NULL);
+	DefineCustomIntVariable("lifecycle.step_timeout",
+							"Time that a statement of run_sql may take, for each thousand runs that come to the step.",
+							"0 switches the limit off.",
+							&lc_guc_step_timeout, 60000, 0, INT_MAX, PGC_SUSET, GUC_UNIT_MS, NULL, NULL, NULL);
 	DefineCustomIntVariable("lifecycle.batch_size",
 							"Rows of the due queue that are run at once.",
 							NULL,

@@ -16,6 +16,7 @@ extern bool lc_guc_capture;		/* lifecycle.capture */
 extern bool lc_guc_enroll;		/* lifecycle.enroll */
 extern int	lc_guc_on_error;	/* lifecycle.on_error, an LcOnError */
 extern int	lc_guc_condition_timeout;	/* lifecycle.condition_timeout, ms, 0: none */
+extern int	lc_guc_step_timeout;	/* lifecycle.step_timeout, ms, 0: none */
 extern int	lc_guc_batch_size;	/* lifecycle.batch_size, rows of the due queue at once */
 extern int	lc_guc_max_attempts;	/* lifecycle.max_attempts, runs of a failing step before it is parked */
 extern bool lc_guc_scheduler;	/* lifecycle.scheduler, runs in the background what is due */

@@ -5,7 +5,6 @@
 #define LC_CAPTURE_H
 
 #include "catalog/definitions.h"
-#include "compat.h"
 #include "engine/due.h"
 
 typedef enum LcMoveResult
@@ -63,14 +62,6 @@ extern void lc_triggers_create(const char *lifecycle);
 
 /* Arms the timer of a rule that is new or has changed for the subjects that are in its stages already. */
 extern void lc_timers_arm(const char *lifecycle, const char *rule);
-
-/*
- * Around a statement that asks conditions about so many rows: lifecycle.condition_timeout, for each thousand of them. In PG_TRY from begin to end; in PG_CATCH
- * call failed, which rethrows the error, as one of the condition (54000) when its time has run out.
- */
-extern void lc_condition_timer_begin(int rows);
-extern void lc_condition_timer_end(void);
-pg_noreturn extern void lc_condition_timer_failed(MemoryContext context);
 
 /* Drops the triggers of a lifecycle from one table. */
 extern void lc_triggers_drop(const char *lifecycle, Oid table);

@@ -15,18 +15,17 @@
 #include "batch.h"
 #include "catalog/as_of.h"
 #include "catalog/pg_type.h"
+#include "catalog/time_limit.h"
 #include "clock.h"
 #include "executor/spi.h"
 #include "guc.h"
 #include "miscadmin.h"
 #include "portability/instr_time.h"
 #include "statement.h"
-#include "storage/latch.h"
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
 #include "utils/rel.h"
-#include "utils/timeout.h"
 #include "utils/timestamp.h"
 #include "worker/worker.h"
 
@@ -42,9 +41,6 @@ typedef struct AskGroup
 	LcAsk	  **asks;
 } AskGroup;
 
-static TimeoutId condition_timer;
-static bool condition_timer_registered = false;
-static volatile sig_atomic_t condition_timed_out = false;
 static TimestampTz give_up_at = 0;	/* 0: the condition that is asked has not taken too long yet */
 
 static LcPlace *
@@ -166,61 +162,6 @@ match_for(LcBatch *batch, LcAsk *ask, int n, LcAnswer **answers)
 	return match;
 }
 
-static void
-condition_timeout(void)
-{
-	condition_timed_out = true;
-	InterruptPending = true;
-	QueryCancelPending = true;
-	SetLatch(MyLatch);
-}
-
-void
-lc_condition_timer_begin(int rows)
-{
-	int64		limit = (int64) lc_guc_condition_timeout * (1 + rows / 1000);
-
-	if (lc_guc_condition_timeout > 0 && !condition_timer_registered)
-	{
-		condition_timer = RegisterTimeout(USER_TIMEOUT, condition_timeout);
-		condition_timer_registered = true;
-	}
-	condition_timed_out = false;
-	if (lc_guc_condition_timeout > 0)
-		enable_timeout_after(condition_timer, (int) Min(limit, INT_MAX));
-}
-
-void
-lc_condition_timer_end(void)
-{
-	if (condition_timer_registered)
-		disable_timeout(condition_timer, false);
-	/* The time may have run out just now: the cancellation must not reach somebody else's statement. */
-	if (condition_timed_out)
-		CHECK_FOR_INTERRUPTS();
-}
-
-void
-lc_condition_timer_failed(MemoryContext context)
-{
-	ErrorData  *error;
-
-	if (condition_timer_registered)
-		disable_timeout(condition_timer, false);
-	if (condition_timed_out)
-		QueryCancelPending = false;
-	MemoryContextSwitchTo(context);
-	error = CopyErrorData();
-	if (condition_timed_out && error->sqlerrcode == ERRCODE_QUERY_CANCELED)
-	{
-		/* not a cancel, which would be nobody's fault */
-		error->sqlerrcode = ERRCODE_PROGRAM_LIMIT_EXCEEDED;
-		error->message = psprintf("the condition took longer than lifecycle.condition_timeout (%d ms)", lc_guc_condition_timeout);
-	}
-	FlushErrorState();
-	ReThrowError(error);
-}
-
 /* Runs the statement for these questions and stores the answers. */
 static void
 run_statement(LcBatch *batch, LcMatch *match, LcAsk **asks, int n)
@@ -272,8 +213,6 @@ lc_must_raise(const ErrorData *error)
 
 	if (lc_guc_on_error == LC_ON_ERROR_RAISE)
 		return true;
-	if (error->sqlerrcode == ERRCODE_QUERY_CANCELED && condition_timed_out)
-		return false;
 	return category == ERRCODE_TO_CATEGORY(ERRCODE_T_R_SERIALIZATION_FAILURE) ||
 		category == ERRCODE_TO_CATEGORY(ERRCODE_QUERY_CANCELED) ||
 		category == ERRCODE_TO_CATEGORY(ERRCODE_INSUFFICIENT_RESOURCES) ||
@@ -293,20 +232,18 @@ try_statement(LcBatch *batch, LcMatch *match, LcAsk **asks, int n)
 	MemoryContextSwitchTo(context);
 	PG_TRY();
 	{
-		lc_condition_timer_begin(0);
+		lc_limit_begin(LC_LIMIT_CONDITION, 0);
 		run_statement(batch, match, asks, n);
-		lc_condition_timer_end();
+		lc_limit_end(LC_LIMIT_CONDITION);
 		ReleaseCurrentSubTransaction();
 	}
 	PG_CATCH();
 	{
-		if (condition_timer_registered)
-			disable_timeout(condition_timer, false);
-		if (condition_timed_out)
-			QueryCancelPending = false;
 		MemoryContextSwitchTo(context);
 		error = CopyErrorData();
 		FlushErrorState();
+		if (lc_limit_stop(LC_LIMIT_CONDITION, error) && give_up_at == 0)
+			give_up_at = TimestampTzPlusMilliseconds(lc_now(false), (int64) lc_guc_condition_timeout * SLOW_ROUNDS);
 		RollbackAndReleaseCurrentSubTransaction();
 		if (lc_must_raise(error))
 		{
@@ -314,10 +251,6 @@ try_statement(LcBatch *batch, LcMatch *match, LcAsk **asks, int n)
 			CurrentResourceOwner = owner;
 			ReThrowError(error);
 		}
-		if (condition_timed_out && give_up_at == 0)
-			give_up_at = TimestampTzPlusMilliseconds(lc_now(false), (int64) lc_guc_condition_timeout * SLOW_ROUNDS);
-		if (condition_timed_out)
-			error->message = psprintf("the condition took longer than lifecycle.condition_timeout (%d ms)", lc_guc_condition_timeout);
 	}
 	PG_END_TRY();
 	MemoryContextSwitchTo(context);
@@ -432,7 +365,7 @@ note_success(LcBatch *batch, LcMatch *match)
 static void
 give_up(LcBatch *batch, LcCondition *condition, LcAsk **asks, int n)
 {
-	ErrorData	error = {.sqlerrcode = ERRCODE_QUERY_CANCELED};
+	ErrorData	error = {.sqlerrcode = ERRCODE_PROGRAM_LIMIT_EXCEEDED};
 
 	error.message = psprintf("not asked, since the condition took longer than lifecycle.condition_timeout (%d ms) for other rows",
 							 lc_guc_condition_timeout);

@@ -7,9 +7,9 @@
 #include "postgres.h"
 
 #include "access/htup_details.h"
-#include "capture/capture.h"
 #include "catalog/owner.h"
 #include "catalog/pg_type.h"
+#include "catalog/time_limit.h"
 #include "common/hashfn.h"
 #include "delivery/template.h"
 #include "engine/run.h"
@@ -436,13 +436,13 @@ lc_step_send(LcRunBatch *batch, LcStepPlan *step, LcGroup *group)
 
 		PG_TRY();
 		{
-			lc_condition_timer_begin(group->n);
+			lc_limit_begin(LC_LIMIT_CONDITION, group->n);
 			lc_group_execute_rows(batch, group, step->send->statement, receive_row, &sending);
-			lc_condition_timer_end();
+			lc_limit_end(LC_LIMIT_CONDITION);
 		}
 		PG_CATCH();
 		{
-			lc_condition_timer_failed(context);
+			lc_limit_rethrow(LC_LIMIT_CONDITION, context);
 		}
 		PG_END_TRY();
 	}

@@ -12,6 +12,7 @@
 #include "capture/capture.h"
 #include "catalog/owner.h"
 #include "catalog/pg_type.h"
+#include "catalog/time_limit.h"
 #include "clock.h"
 #include "engine/run.h"
 #include "lifecycle.h"
@@ -95,21 +96,21 @@ lc_group_execute_rows(LcRunBatch *batch, const LcGroup *group, LcStatement *stat
 	pfree(DatumGetPointer(values[1]));
 }
 
-/* A statement that asks conditions of the user: one that never ends must not stop everybody else's workflows. */
+/* A statement that the user has written: one that never ends must not stop everybody else's workflows. */
 static void
-execute_timed(LcRunBatch *batch, const LcGroup *group, LcStatement *statement)
+execute_limited(LcRunBatch *batch, const LcGroup *group, LcStatement *statement, LcTimeLimit limit)
 {
 	MemoryContext context = CurrentMemoryContext;
 
 	PG_TRY();
 	{
-		lc_condition_timer_begin(group->n);
+		lc_limit_begin(limit, group->n);
 		lc_group_execute(batch, group, statement);
-		lc_condition_timer_end();
+		lc_limit_end(limit);
 	}
 	PG_CATCH();
 	{
-		lc_condition_timer_failed(context);
+		lc_limit_rethrow(limit, context);
 	}
 	PG_END_TRY();
 }
@@ -133,7 +134,7 @@ ask(LcRunBatch *batch, const LcGroup *group, LcCondition *condition, LcStatement
 
 	if (*statement == NULL)
 		*statement = lc_rows_statement(batch->lc, &condition, 1, psprintf("(%s)", condition->sql), false, false, NULL);
-	execute_timed(batch, group, *statement);
+	execute_limited(batch, group, *statement, LC_LIMIT_CONDITION);
 	for (uint64 i = 0; i < SPI_processed; i++)
 	{
 		bool		isnull;
@@ -200,7 +201,7 @@ ask_zones(LcRunBatch *batch, const LcGroup *group, bool **found)
 	*found = palloc0(batch->n);
 	if (batch->state->zone_statement == NULL)
 		batch->state->zone_statement = lc_rows_statement(lc, &lc->timezone, 1, psprintf("(%s)", lc->timezone->sql), false, false, NULL);
-	execute_timed(batch, group, batch->state->zone_statement);
+	execute_limited(batch, group, batch->state->zone_statement, LC_LIMIT_CONDITION);
 	for (uint64 i = 0; i < SPI_processed; i++)
 	{
 		int			run = lc_group_run(batch, i);
@@ -399,7 +400,7 @@ step_run_sql(LcRunBatch *batch, LcStepPlan *step, LcGroup *group)
 	cursors = count_held_cursors();
 	lc_identity_restore(&batch->identity);
 	lc_identity_owner(batch->lc, false, &saved);
-	lc_group_execute(batch, &live, step->statement);
+	execute_limited(batch, &live, step->statement, LC_LIMIT_STEP);
 	lc_identity_restore(&saved);
 	lc_identity_owner(batch->lc, true, &batch->identity);
 	for (uint64 i = 0; i < SPI_processed; i++)

@@ -1,6 +1,6 @@
 -- Odd schemas and odd values.
 \ir shop.psql
-SELECT plan(31);
+SELECT plan(36);
 
 -- an event at infinity hides no other from a timer
 SELECT define_transition('customer', 'awareness', 'lost', without_event => 'login', after => '10 days');
@@ -97,6 +97,21 @@ SELECT lives_ok($$ SELECT run_due('customer') $$, 'conditions of workflows that 
 SELECT cmp_ok(clock_timestamp() - :'began', '<', interval '4 seconds', '… are not waited for');
 SELECT is((SELECT string_agg(DISTINCT f.name || ' ' || f.sqlstate, ', ') FROM customer.failures f WHERE f.kind = 'step'), 'endless branch: branch_1 54000, endless recipients: send_1 54000', '… but recorded');
 SELECT is((SELECT count(*) FROM customer.enrollments WHERE exit_reason = 'other'), 3::bigint, '… and the others go on');
+-- … and a statement of run_sql, also one whose events are captured with conditions that do
+SET lifecycle.step_timeout = '100ms';
+SELECT define_workflow('customer', 'endless statement', state => 'live', entry => on_event('compute'),
+    steps => run_sql($$ SELECT count(*) FROM generate_series(1, 300000) a, generate_series(1, 300000) b WHERE a + b > customer.id $$));
+SELECT define_workflow('customer', 'events', state => 'live', entry => on_event('write'),
+    steps => run_sql($$ INSERT INTO scenario.events (customer_id, name) VALUES (customer.id, 'slow') $$));
+SELECT customer(1401), customer(1402), event(1401, 'compute', '2026-01-14 09:00+00'), event(1402, 'other', '2026-01-14 09:00+00'), event(1402, 'write', '2026-01-14 09:00+00');
+SELECT clock_timestamp() AS began \gset
+SELECT lives_ok($$ SELECT run_due('customer') $$, 'a statement that never ends');
+SELECT cmp_ok(clock_timestamp() - :'began', '<', interval '3 seconds', '… is not waited for');
+SELECT is((SELECT string_agg(concat_ws(': ', f.name, f.sqlstate, f.message), ', ') FROM customer.failures f WHERE subject_id = 1401),
+    'endless statement: run_sql_1: 54000: the statement took longer than lifecycle.step_timeout (100 ms)', '… but recorded');
+SELECT is(runs(1402), 'events: completed, other: other', '… and the others go on, with what they write');
+SELECT is((SELECT string_agg(DISTINCT name, ', ') FROM events WHERE customer_id = 1402), 'other, slow, write', '… in which a condition may take too long');
+RESET lifecycle.step_timeout;
 RESET lifecycle.condition_timeout;
 SET client_min_messages = warning;
 SELECT * FROM finish();
