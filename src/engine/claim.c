@@ -12,6 +12,8 @@
  * Rows that are due at one instant are one place to the mark. Small batches would walk over all those of them that are done, again and again, so they
  * read ahead: tids of rows that come next. Each is looked at anew when its turn comes; it may be gone, or its place be taken by another row. What
  * becomes visible before the last of them makes the scan forget them. Large batches out of a backlog take it in the order of the table (window.c).
+ *
+ * Rows of one subject get rounds: it is one place to the statements of a round, and each of its runs must see what those before it have done.
  */
 #include "postgres.h"
 
@@ -45,6 +47,7 @@ typedef struct Claim
 	int			limit;
 	int			max_seen;		/* rows looked at, at most */
 	int			seen;
+	int			refused;		/* … of them, since their subject had its share of the batch */
 	bool		windowed;		/* the rows come from a window … */
 	bool		fills;			/* the scan is to fill one */
 	LcCandidate candidate;		/* … and this is the last of it */
@@ -213,6 +216,44 @@ read_ahead(Claim *claim, int limit)
 	}
 }
 
+/*
+ * May it be run after another of its subject in this batch? Not the timer of a rule: the transition of the first would have taken it away. Not in
+ * simulated time: the first may leave something that is due before it.
+ */
+static bool
+may_follow(LcRunBatch *batch, LcRun *before, LcRun *run)
+{
+	if (run->due.kind == LC_DUE_RULE || before->round + 1 == LC_BATCH_ROUNDS ||
+		(batch->lc->simulated && run->due.due_at != before->due.due_at))
+		before->closed = true;
+	return !before->closed;
+}
+
+/* Gives the candidate at the end of batch->runs its round; false: it is none for this batch. */
+static bool
+join_round(LcRunBatch *batch)
+{
+	LcRun	   *run = &batch->runs[batch->n];
+	int			before = lc_keymap_put(batch->map, batch->n);
+
+	if (before < 0)
+		return true;
+	if (!may_follow(batch, &batch->runs[before], run))
+	{
+		(void) lc_keymap_put(batch->map, before);
+		return false;
+	}
+	run->round = batch->runs[before].round + 1;
+	return true;
+}
+
+/* Has it looked at as many rows as the batch is worth? */
+static inline bool
+has_seen_enough(Claim *claim)
+{
+	return claim->seen >= claim->max_seen || claim->refused > LC_SMALL_BATCH + claim->batch->n;
+}
+
 /* Adds candidates to batch->runs until there are `limit`. */
 static void
 collect(Claim *claim)
@@ -224,7 +265,7 @@ collect(Claim *claim)
 		LcRun	   *run = &batch->runs[batch->n];
 		TimestampTz due_at;
 
-		if (claim->seen >= claim->max_seen)
+		if (has_seen_enough(claim))
 			return;
 		CHECK_FOR_INTERRUPTS();
 		if (!next_due_row(claim, &due_at))
@@ -249,8 +290,9 @@ collect(Claim *claim)
 			claim->limit = batch->n;
 			return;
 		}
-		if (!lc_keymap_add(batch->map, batch->n))
+		if (!join_round(batch))
 		{
+			claim->refused++;
 			if (claim->windowed)
 				lc_window_defer(claim->scan, &claim->candidate);
 			else
@@ -324,6 +366,30 @@ take(Claim *claim, int first)
 	pfree(order);
 }
 
+/* Puts the runs into the order of their rounds, and leaves that within a round alone. */
+static void
+order_by_round(LcRunBatch *batch)
+{
+	int			ends[LC_BATCH_ROUNDS + 1] = {0};
+	LcRun	   *runs;
+	bool		ordered = true;
+
+	for (int i = 0; i < batch->n; i++)
+	{
+		ends[batch->runs[i].round + 1]++;
+		ordered &= i == 0 || batch->runs[i - 1].round <= batch->runs[i].round;
+	}
+	if (ordered)
+		return;
+	for (int round = 1; round < LC_BATCH_ROUNDS; round++)
+		ends[round] += ends[round - 1];
+	runs = palloc(sizeof(LcRun) * batch->n);
+	for (int i = 0; i < batch->n; i++)
+		runs[ends[batch->runs[i].round]++] = batch->runs[i];
+	memcpy(batch->runs, runs, sizeof(LcRun) * batch->n);
+	pfree(runs);
+}
+
 /* What the scan knows now. */
 static void
 remember(Claim *claim)
@@ -379,13 +445,15 @@ lc_claim_runs(LcRunBatch *batch, LcQueueScan *scan, int limit)
 		/* Rows that somebody else has taken: look further, until there is something to do. */
 		if (claim.at_end || batch->n > claim.limit / 2 || (batch->n > 0 && claim.index_scan == NULL))
 			break;
-		if (claim.seen >= claim.max_seen)
+		if (has_seen_enough(&claim))
 		{
 			if (batch->n > 0)
 				break;
 			claim.max_seen += limit * 4;
+			claim.refused = 0;
 		}
 	}
+	order_by_round(batch);
 	if (claim.index_scan != NULL)
 	{
 		/* what is left would make us forget it */

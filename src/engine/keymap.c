@@ -1,5 +1,5 @@
 /*
- * keymap.c: from a subject's key to its place in a batch. An open hash table with at least twice as many slots as keys; one batch has each key once.
+ * keymap.c: from a subject's key to its last run in a batch. An open hash table with at least twice as many slots as keys.
  */
 #include "postgres.h"
 
@@ -61,19 +61,21 @@ same_key(const LcKeyMap *map, Datum a, Datum b)
 	return m == n && memcmp(x, y, m) == 0;
 }
 
-bool
-lc_keymap_add(LcKeyMap *map, int index)
+int
+lc_keymap_put(LcKeyMap *map, int index)
 {
 	Datum		key = map->runs[index].due.subject;
 	uint32		hash = hash_key(map, key);
 	uint32		slot = hash & map->mask;
+	int			before;
 
 	for (; map->slots[slot] != 0; slot = (slot + 1) & map->mask)
 		if (map->hashes[slot] == hash && same_key(map, map->runs[map->slots[slot] - 1].due.subject, key))
-			return false;
+			break;
+	before = map->slots[slot] - 1;
 	map->slots[slot] = index + 1;
 	map->hashes[slot] = hash;
-	return true;
+	return before;
 }
 
 int
@@ -92,5 +94,5 @@ lc_keymap_rebuild(LcKeyMap *map, int n)
 {
 	memset(map->slots, 0, sizeof(int) * (map->mask + 1));
 	for (int i = 0; i < n; i++)
-		(void) lc_keymap_add(map, i);
+		(void) lc_keymap_put(map, i);
 }

@@ -1,5 +1,5 @@
 /*
- * output.c: writing what a batch has come to: ends of enrollments, messages, activity, and the queue.
+ * output.c: writing what a round of a batch has come to: ends of enrollments, messages, activity, and the queue.
  *
  * Ends come first: an enrollment that somebody holds (an exit that waits for our due row) is not waited for; its run goes back as it was and
  * nothing of it is written. Everything else only inserts rows.
@@ -99,7 +99,7 @@ end_enrollments(LcRunBatch *batch)
 	LcGroup		left = {0, palloc(sizeof(int) * batch->n)};
 	bool	   *done = palloc0(batch->n);
 
-	for (int i = batch->first; i < batch->last; i++)
+	for (int i = 0; i < batch->n; i++)
 	{
 		LcRun	   *run = &batch->runs[i];
 
@@ -150,7 +150,7 @@ end_enrollments(LcRunBatch *batch)
 static void
 note_silent_waits(LcRunBatch *batch)
 {
-	for (int i = batch->first; i < batch->last; i++)
+	for (int i = 0; i < batch->n; i++)
 	{
 		LcRun	   *run = &batch->runs[i];
 
@@ -265,10 +265,10 @@ write_messages(LcRunBatch *batch)
 static void
 write_due(LcRunBatch *batch)
 {
-	LcDue	   *rows = palloc(sizeof(LcDue) * (batch->last - batch->first));
+	LcDue	   *rows = palloc(sizeof(LcDue) * batch->n);
 	int			n = 0;
 
-	for (int i = batch->first; i < batch->last; i++)
+	for (int i = 0; i < batch->n; i++)
 	{
 		LcRun	   *run = &batch->runs[i];
 		LcDue	   *row = &rows[n];

@@ -1,8 +1,9 @@
 /*
  * run.h: one batch of the runner, as its files share it.
  *
- * A run is one claimed row of the due queue. The steps of a batch only change positions in memory and collect what is to be written; output.c writes
- * all of it at the end. What steps do at once (set_stage, run_sql) is undone with the subtransaction of the batch when something fails.
+ * A run is one claimed row of the due queue. Those of one subject are run one after the other, in rounds, each of which has a subject once. The steps
+ * of a round only change positions in memory and collect what is to be written; output.c writes all of it at the end of the round. What steps do at
+ * once (set_stage, run_sql) is undone with the subtransaction of the batch when something fails.
  */
 #ifndef LC_RUN_H
 #define LC_RUN_H
@@ -12,6 +13,9 @@
 #include "engine/due.h"
 #include "engine/engine.h"
 #include "engine/plan.h"
+
+/* A row of a subject that is changed so often in one transaction has as many versions to walk over, and who waits for it waits for all of them. */
+#define LC_BATCH_ROUNDS	1000
 
 #define LC_RETRY_LOCKED	INT64CONST(200000)	/* µs until rows are looked at again that somebody held */
 
@@ -38,6 +42,8 @@ typedef struct LcRun
 	TimestampTz wake_at;
 	const char *reason;
 	int			next;			/* the next run at the same step; -1: none */
+	int			round;			/* after those of the same subject of lower rounds */
+	bool		closed;			/* later rows of the subject are not for this batch */
 	bool		locked;			/* we hold the row lock of its enrollment */
 	bool		acted;			/* it has done what cannot be taken back but with the subtransaction */
 } LcRun;
@@ -97,13 +103,12 @@ typedef struct LcRunBatch
 	bool		advances;		/* the clock of a simulation goes along with the rows */
 	LcIdentity	identity;		/* whose rights come back after the batch's; inside the subtransaction */
 	MemoryContext context;		/* of the batch */
-	MemoryContext work;			/* of one attempt: outputs and what steps need */
+	MemoryContext work;			/* of one round: outputs and what steps need */
+	int			before;			/* so many runs were claimed with these and are run before */
 	int			n;
-	LcRun	   *runs;
-	LcKeyMap   *map;
+	LcRun	   *runs;			/* all that are claimed, then those of one round */
+	LcKeyMap   *map;			/* … from subjects to the last run of each */
 	LcStepPlan *current;		/* being run, for messages */
-	int			first;			/* the runs of this attempt: first … last - 1 */
-	int			last;
 	int			nactivity;
 	int			max_activity;
 	LcActivity *activity;
@@ -116,18 +121,18 @@ typedef struct LcRunBatch
 
 /* keymap.c */
 extern LcKeyMap *lc_keymap_make(LcLifecycle *lc, const LcRun *runs, int capacity);
-extern bool lc_keymap_add(LcKeyMap *map, int index);	/* false: there is one with this key */
+extern int	lc_keymap_put(LcKeyMap *map, int index);	/* gives the run that had its key, -1: none */
 extern int	lc_keymap_find(const LcKeyMap *map, Datum key);	/* -1: none */
 extern void lc_keymap_rebuild(LcKeyMap *map, int n);		/* of the first n runs */
 
 /*
- * claim.c: takes due rows out of the queue, at most `limit` and one for each subject, and makes runs of them. Those that somebody else holds are left
+ * claim.c: takes due rows out of the queue, at most `limit`, and makes runs of them, in the order of rounds. Those that somebody else holds are left
  * alone. While a clock is advanced that the lifecycle's SQL may ask, all of them are due at one time. Updates what the scan knows.
  */
 extern void lc_claim_runs(LcRunBatch *batch, LcQueueScan *scan, int limit);
 extern uint64 lc_due_hash(LcLifecycle *lc, const LcDue *due);
 
-/* steps.c: all steps of the runs of this attempt, up to their next wait or their end; and the timers among them. */
+/* steps.c: all steps of the runs of this round, up to their next wait or their end; and the timers among them. */
 extern void lc_run_steps(LcRunBatch *batch);
 extern void lc_note_activity(LcRunBatch *batch, int run, LcStepPlan *step, const char *outcome, const char *detail);
 extern void lc_end_run(LcRun *run, const char *reason);

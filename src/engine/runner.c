@@ -1,7 +1,8 @@
 /*
  * runner.c: one batch of what is due: claim, run, write, and what to do with rows that fail.
  *
- * Rows are claimed in the transaction, everything else is done in a subtransaction. When that fails it is rolled back and done again in two halves,
+ * Rows are claimed in the transaction, everything else is done in a subtransaction, one round after the other: only between rounds can a run of a
+ * subject see what the one before it has come to, or be ended by it. When that fails it is rolled back and done again in two halves,
  * until the one row that fails is alone; its error is recorded and it is put off, or parked when it has failed too often; the rest go on. Deferred
  * constraints are checked before the subtransaction ends: one that failed at the commit would take the whole batch with it, again and again.
  *
@@ -45,7 +46,7 @@
 /* A row that has failed alone. */
 typedef struct Failure
 {
-	int			run;
+	LcRun	   *run;
 	LcStepPlan *step;			/* that was being run; NULL: none */
 	int			sqlstate;
 	const char *message;
@@ -54,6 +55,8 @@ typedef struct Failure
 typedef struct Runner
 {
 	LcRunBatch	batch;
+	int			n;
+	LcRun	   *runs;			/* all that are claimed; batch.runs are those of a round */
 	int			nfailures;
 	Failure    *failures;
 	int			back;			/* rows that went back */
@@ -86,17 +89,38 @@ set_constraints_immediate(void)
 }
 
 static void
-start_attempt(LcRunBatch *batch, int first, int last)
+start_round(Runner *runner, int first, int last)
 {
-	batch->work = AllocSetContextCreate(batch->context, "lifecycle attempt", ALLOCSET_DEFAULT_SIZES);
-	batch->first = first;
-	batch->last = last;
+	LcRunBatch *batch = &runner->batch;
+
+	batch->before = first;
+	batch->n = last - first;
+	batch->runs = runner->runs + first;
+	batch->map = lc_keymap_make(batch->lc, batch->runs, batch->n);
+	lc_keymap_rebuild(batch->map, batch->n);
 	batch->current = NULL;
 	batch->activity = NULL;
 	batch->nactivity = batch->max_activity = 0;
 	batch->messages = NULL;
 	batch->nmessages = batch->max_messages = 0;
 	batch->constants = NULL;
+}
+
+/* Runs those of one round from `first` on, in batch->work, which is empty afterwards; returns the end of the round. */
+static int
+run_round(Runner *runner, int first, int last)
+{
+	LcRunBatch *batch = &runner->batch;
+	int			end = first + 1;
+
+	while (end < last && runner->runs[end].round == runner->runs[first].round)
+		end++;
+	MemoryContextSwitchTo(batch->work);
+	start_round(runner, first, end);
+	lc_run_steps(batch);
+	lc_write_outputs(batch);
+	MemoryContextReset(batch->work);
+	return end;
 }
 
 /* Runs some rows in a subtransaction. Returns the error that rolled it back, or NULL. */
@@ -108,16 +132,14 @@ attempt(Runner *runner, int first, int last)
 	ResourceOwner owner = CurrentResourceOwner;
 	ErrorData  *volatile error = NULL;
 
-	start_attempt(batch, first, last);
+	batch->work = AllocSetContextCreate(batch->context, "lifecycle round", ALLOCSET_DEFAULT_SIZES);
 	BeginInternalSubTransaction(NULL);
-	MemoryContextSwitchTo(batch->work);
 	PG_TRY();
 	{
 		SPI_connect();
-		MemoryContextSwitchTo(batch->work);
 		lc_identity_owner(batch->lc, true, &batch->identity);
-		lc_run_steps(batch);
-		lc_write_outputs(batch);
+		for (int i = first; i < last;)
+			i = run_round(runner, i, last);
 		set_constraints_immediate();
 		lc_identity_restore(&batch->identity);
 		SPI_finish();
@@ -136,7 +158,7 @@ attempt(Runner *runner, int first, int last)
 
 	if (error == NULL)
 		for (int i = first; i < last; i++)
-			if (batch->runs[i].state == LC_RUN_BACK)
+			if (runner->runs[i].state == LC_RUN_BACK)
 				runner->back++;
 	MemoryContextDelete(batch->work);
 	batch->work = NULL;
@@ -145,28 +167,28 @@ attempt(Runner *runner, int first, int last)
 
 /* Puts a row back into the queue, not attempted, for later. */
 static void
-put_back(Runner *runner, int index, int64 wait)
+put_back(Runner *runner, const LcRun *run, int64 wait)
 {
 	LcRunBatch *batch = &runner->batch;
-	LcDue		due = batch->runs[index].due;
+	LcDue		due = run->due;
 	LcIdentity	identity;
 
 	if (!batch->lc->simulated || wait != LC_RETRY_LOCKED)
-		due.due_at = batch->runs[index].at + wait;
+		due.due_at = run->at + wait;
 	lc_identity_owner(batch->lc, true, &identity);
 	lc_due_insert(batch->lc, &due, 1);
 	lc_identity_restore(&identity);
 }
 
 static void
-add_failure(Runner *runner, int index, ErrorData *error)
+add_failure(Runner *runner, LcRun *run, ErrorData *error)
 {
 	Failure    *failure;
 
 	if (runner->failures == NULL)
-		runner->failures = palloc(sizeof(Failure) * runner->batch.n);
+		runner->failures = palloc(sizeof(Failure) * runner->n);
 	failure = &runner->failures[runner->nfailures];
-	failure->run = index;
+	failure->run = run;
 	failure->step = runner->batch.current;
 	failure->sqlstate = error->sqlerrcode;
 	failure->message = error->message;
@@ -185,10 +207,10 @@ is_hopeless(Runner *runner, int first, int last)
 
 	if (runner->streak < MAX_STREAK)
 		return false;
-	failed = &runner->batch.runs[runner->failures[runner->nfailures - 1].run].due;
+	failed = &runner->failures[runner->nfailures - 1].run->due;
 	for (int i = first; i < last; i++)
 	{
-		const LcDue *due = &runner->batch.runs[i].due;
+		const LcDue *due = &runner->runs[i].due;
 
 		if (due->kind != failed->kind || due->program != failed->program || due->step != failed->step)
 			return false;
@@ -206,7 +228,7 @@ run_rows(Runner *runner, int first, int last)
 	if (is_hopeless(runner, first, last))
 	{
 		for (int i = first; i < last; i++)
-			put_back(runner, i, BACKOFF_FIRST);
+			put_back(runner, &runner->runs[i], BACKOFF_FIRST);
 		lc_stats_count(batch->lc->name, "rows put off behind a failing step", last - first);
 		return;
 	}
@@ -226,11 +248,11 @@ run_rows(Runner *runner, int first, int last)
 	}
 	else if (is_transient(error))
 	{
-		put_back(runner, first, LC_RETRY_LOCKED);
+		put_back(runner, &runner->runs[first], LC_RETRY_LOCKED);
 		runner->back++;
 	}
 	else
-		add_failure(runner, first, error);
+		add_failure(runner, &runner->runs[first], error);
 }
 
 /* How long a row that has failed so many times is put off: 30 s · 2^n, at most 6 h, ± 25 % that rows which failed together part. */
@@ -282,7 +304,7 @@ failure_name(LcLifecycle *lc, const LcRun *run, LcStepPlan *step)
 static void
 write_failure(LcRunBatch *batch, LcBulk *bulk, const Failure *failure, int64 id, int attempts, bool parked)
 {
-	LcRun	   *run = &batch->runs[failure->run];
+	LcRun	   *run = failure->run;
 	LcStepPlan *step = failure->step;
 	bool		rule = run->due.kind == LC_DUE_RULE;
 	Datum		values[FAILURE_NATTS];
@@ -313,11 +335,14 @@ static void
 end_waits(Runner *runner)
 {
 	LcRunBatch *batch = &runner->batch;
+	MemoryContext old;
 
-	start_attempt(batch, 0, 0);
+	batch->work = AllocSetContextCreate(batch->context, "lifecycle failures", ALLOCSET_DEFAULT_SIZES);
+	old = MemoryContextSwitchTo(batch->work);
+	start_round(runner, 0, runner->n);
 	for (int i = 0; i < runner->nfailures; i++)
 	{
-		LcRun	   *run = &batch->runs[runner->failures[i].run];
+		LcRun	   *run = runner->failures[i].run;
 		LcStepPlan *wait;
 
 		if (run->due.kind != LC_DUE_WAIT)
@@ -327,11 +352,12 @@ end_waits(Runner *runner)
 			continue;
 		run->state = LC_RUN_WAITING;
 		run->waited = wait->number;
-		lc_note_activity(batch, runner->failures[i].run, NULL, "ended", NULL);
+		lc_note_activity(batch, run - batch->runs, NULL, "ended", NULL);
 		run->due.kind = LC_DUE_STEP;
 		run->due.step = wait->next;
 	}
 	lc_write_activity(batch);
+	MemoryContextSwitchTo(old);
 	MemoryContextDelete(batch->work);
 	batch->work = NULL;
 }
@@ -355,7 +381,7 @@ record_failures(Runner *runner)
 	bulk = lc_bulk_begin(batch->lc->tables[LC_FAILURES], FAILURE_NATTS);
 	for (int i = 0; i < runner->nfailures; i++)
 	{
-		LcRun	   *run = &batch->runs[runner->failures[i].run];
+		LcRun	   *run = runner->failures[i].run;
 		int			attempts = run->due.attempts + 1;
 		bool		parked = attempts >= lc_guc_max_attempts || (run->plan != NULL && !run->plan->found);
 
@@ -419,8 +445,10 @@ lc_run_rows(LcLifecycle *lc, LcQueueScan *scan, int limit, TimestampTz until)
 	scan->marked = 0;
 	if (batch->advances)
 		follow_rows(batch);
-	if (batch->n > 0)
-		run_rows(&runner, 0, batch->n);
+	runner.runs = batch->runs;
+	runner.n = batch->n;
+	if (runner.n > 0)
+		run_rows(&runner, 0, runner.n);
 	lc_identity_owner(lc, true, &identity);
 	record_failures(&runner);
 	lc_identity_restore(&identity);
@@ -428,7 +456,7 @@ lc_run_rows(LcLifecycle *lc, LcQueueScan *scan, int limit, TimestampTz until)
 	PopActiveSnapshot();
 	MemoryContextSwitchTo(old);
 
-	done = batch->n - runner.back;
+	done = runner.n - runner.back;
 	lc_scan_lower(scan, lc_due_earliest);
 	scan->next_due = Min(scan->next_due, runner.back > 0 ? batch->now + LC_RETRY_LOCKED : lc_due_earliest);
 	MemoryContextDelete(batch->context);
@@ -473,7 +501,7 @@ lc_mark_next(LcLifecycle *lc, LcQueueScan *scan, uint64 crashed, int crashes)
 {
 	Runner		runner = {0};
 	LcRunBatch *batch = &runner.batch;
-	Failure		failure = {0, NULL, ERRCODE_CRASH_SHUTDOWN, "the server crashed, or the worker was terminated, while running it"};
+	Failure		failure = {NULL, NULL, ERRCODE_CRASH_SHUTDOWN, "the server crashed, or the worker was terminated, while running it"};
 	MemoryContext old;
 	LcIdentity	identity;
 	uint64		next;
@@ -489,6 +517,7 @@ lc_mark_next(LcLifecycle *lc, LcQueueScan *scan, uint64 crashed, int crashes)
 	while (claim_for_parking(batch, scan, crashed, crashes, &next))
 	{
 		batch->runs[0].due.attempts += crashes - 1;
+		failure.run = &batch->runs[0];
 		runner.failures = &failure;
 		runner.nfailures = 1;
 		record_failures(&runner);

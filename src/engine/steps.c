@@ -273,8 +273,8 @@ lc_find_open_enrollments(LcRunBatch *batch, const LcGroup *group, bool *found)
 }
 
 /*
- * What a step does can end the very run that does it, by an exit, a goal, the trigger of another stage, and also other runs of this batch, whose due
- * rows an exit does not find, since they are claimed. Such runs go no further.
+ * What a step does can end the very run that does it, by an exit, a goal, the trigger of another stage, and also other runs of this batch, of this
+ * round or a later one, whose due rows an exit does not find, since they are claimed. Such runs go no further.
  */
 static void
 drop_ended(LcRunBatch *batch)
@@ -282,7 +282,7 @@ drop_ended(LcRunBatch *batch)
 	LcGroup		held = {0, palloc(sizeof(int) * batch->n)};
 	bool	   *open = palloc0(batch->n);
 
-	for (int i = batch->first; i < batch->last; i++)
+	for (int i = 0; i < batch->n; i++)
 	{
 		LcRunState	state = batch->runs[i].state;
 
@@ -496,13 +496,13 @@ static void
 run_version(LcRunBatch *batch, LcVersionPlan *plan, int first)
 {
 	int		   *heads = palloc(sizeof(int) * (plan->nsteps + 1));
-	int		   *members = palloc(sizeof(int) * (batch->last - first));
+	int		   *members = palloc(sizeof(int) * (batch->n - first));
 	int			groups = 0;
 	int			step = INT_MAX;
 
 	memset(heads, -1, sizeof(int) * (plan->nsteps + 1));
 	/* Lists are stacks: from the end, so that runs keep their order. */
-	for (int i = batch->last - 1; i >= first; i--)
+	for (int i = batch->n - 1; i >= first; i--)
 		if (batch->runs[i].plan == plan && batch->runs[i].state == LC_RUN_GOING)
 			enqueue(batch, i, heads, &step);
 	while (step <= plan->nsteps)
@@ -538,11 +538,11 @@ run_version(LcRunBatch *batch, LcVersionPlan *plan, int first)
 	}
 }
 
-/* Sets each run of this attempt to where its due row says. */
+/* Sets each run of this round to where its due row says. */
 static void
 start_runs(LcRunBatch *batch)
 {
-	for (int i = batch->first; i < batch->last; i++)
+	for (int i = 0; i < batch->n; i++)
 	{
 		LcRun	   *run = &batch->runs[i];
 		LcStepPlan *step;
@@ -580,7 +580,7 @@ fire_timers(LcRunBatch *batch)
 	int		   *runs = NULL;
 	int			n = 0;
 
-	for (int i = batch->first; i < batch->last; i++)
+	for (int i = 0; i < batch->n; i++)
 	{
 		LcRun	   *run = &batch->runs[i];
 
@@ -588,8 +588,8 @@ fire_timers(LcRunBatch *batch)
 			continue;
 		if (timers == NULL)
 		{
-			timers = palloc0(sizeof(LcTimer) * (batch->last - i));
-			runs = palloc(sizeof(int) * (batch->last - i));
+			timers = palloc0(sizeof(LcTimer) * (batch->n - i));
+			runs = palloc(sizeof(int) * (batch->n - i));
 		}
 		timers[n].due = &run->due;
 		timers[n].now = run->at;
@@ -617,8 +617,10 @@ lc_run_steps(LcRunBatch *batch)
 	List	   *done = NIL;
 
 	start_runs(batch);
+	if (batch->before > 0)
+		drop_ended(batch);
 	fire_timers(batch);
-	for (int i = batch->first; i < batch->last; i++)
+	for (int i = 0; i < batch->n; i++)
 	{
 		LcRun	   *run = &batch->runs[i];
 

@@ -7,8 +7,8 @@
  * price: rows of one window, which are overdue all together, are run in any order. A simulated lifecycle and run_due() keep to due order.
  *
  * A place is only where to look: the row may be gone, or another may lie there. The low-water mark of the scan stays where it was until the window is
- * through, and then does not pass what was left meanwhile, or has become visible meanwhile (lc_scan_lower). A subject that has a row in the batch
- * already has its next one deferred to the end of the window.
+ * through, and then does not pass what was left meanwhile, or has become visible meanwhile (lc_scan_lower). A row that the batch does not take, since
+ * its subject has its share of it, is deferred to the end of the window.
  */
 #include "postgres.h"
 

@@ -11,7 +11,7 @@ my $customers = 4000;
 my $node = new_node('main', 'lifecycle.batch_size = 600', 'log_min_messages = debug1', 'restart_after_crash = on');
 my $taken = qr/lifecycle "customer": \d+ overdue rows are taken in the order of the table/;
 
-# Two workflows: each customer has two rows in the queue, and the second of a batch has to wait for the next.
+# Two workflows: each customer has two rows in the queue, which may be in one batch or in two.
 define_shop($node, 'postgres', '1 hour');
 $node->safe_psql(
 	'postgres', q{
