@@ -33,6 +33,7 @@
 #include "worker/worker.h"
 
 TimestampTz lc_due_earliest = DT_NOEND;
+uint64		lc_due_removals = 0;
 
 void
 lc_due_insert(LcLifecycle *lc, const LcDue *rows, int n)
@@ -146,6 +147,7 @@ lc_due_remove(LcLifecycle *lc, const Datum *subjects, const int64 *enrollments, 
 
 	if (n == 0)
 		return;
+	lc_due_removals++;
 	due = table_open(lc->tables[LC_DUE], RowExclusiveLock);
 	index = index_open(lc_due_index(due, LC_DUE_SUBJECT), RowExclusiveLock);
 	slot = table_slot_create(due, NULL);

@@ -42,6 +42,9 @@ typedef struct LcDue
 /* Due time of the earliest row that lc_due_insert has inserted since the runner set this to DT_NOEND: also what steps have set off. */
 extern TimestampTz lc_due_earliest;
 
+/* Grows with each lc_due_remove: enrollments have been ended, also some whose rows it did not find since the runner has claimed them. */
+extern uint64 lc_due_removals;
+
 /* Inserts rows, in bulk, and lets the commit wake the scheduler by the earliest of them. As the lifecycle's owner. */
 extern void lc_due_insert(LcLifecycle *lc, const LcDue *rows, int n);
 

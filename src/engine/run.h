@@ -104,7 +104,7 @@ typedef struct LcRunBatch
 	LcIdentity	identity;		/* whose rights come back after the batch's; inside the subtransaction */
 	MemoryContext context;		/* of the batch */
 	MemoryContext work;			/* of one round: outputs and what steps need */
-	int			before;			/* so many runs were claimed with these and are run before */
+	uint64		removals;		/* lc_due_removals when it was claimed */
 	int			n;
 	LcRun	   *runs;			/* all that are claimed, then those of one round */
 	LcKeyMap   *map;			/* … from subjects to the last run of each */

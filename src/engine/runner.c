@@ -93,7 +93,6 @@ start_round(Runner *runner, int first, int last)
 {
 	LcRunBatch *batch = &runner->batch;
 
-	batch->before = first;
 	batch->n = last - first;
 	batch->runs = runner->runs + first;
 	batch->map = lc_keymap_make(batch->lc, batch->runs, batch->n);
@@ -404,6 +403,7 @@ begin_batch(LcRunBatch *batch, LcLifecycle *lc)
 	batch->state = lc_engine_state(lc);
 	batch->now = lc_now(lc->simulated);
 	lc_due_earliest = DT_NOEND;
+	batch->removals = lc_due_removals;
 	batch->context = AllocSetContextCreate(CurrentMemoryContext, "lifecycle batch", ALLOCSET_DEFAULT_SIZES);
 }
 

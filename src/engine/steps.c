@@ -617,7 +617,7 @@ lc_run_steps(LcRunBatch *batch)
 	List	   *done = NIL;
 
 	start_runs(batch);
-	if (batch->before > 0)
+	if (batch->removals != lc_due_removals)
 		drop_ended(batch);
 	fire_timers(batch);
 	for (int i = 0; i < batch->n; i++)

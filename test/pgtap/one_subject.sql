@@ -1,6 +1,6 @@
 -- Many rows of one subject that are due at once: run in one batch, one after the other in due order, each seeing what those before it have done.
 \ir shop.psql
-SELECT plan(15);
+SELECT plan(16);
 
 CREATE TABLE buyers (id bigint PRIMARY KEY, plan text NOT NULL DEFAULT 'free');
 CREATE TABLE orders (id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, buyer_id bigint NOT NULL, name text NOT NULL,
@@ -67,6 +67,16 @@ SELECT is((SELECT string_agg(to_stage::text, ' ' ORDER BY seq) FROM buyer.transi
           'the second run sees the stage that the first has set');
 SELECT is(effects() || ', ' || (SELECT exit_reason FROM buyer.enrollments WHERE subject_id = 2 AND key = 'behind'), 'before, exit',
           'a run that an earlier one of the batch has ended does nothing');
+
+-- … which nobody asks for where none was ended
+CREATE FUNCTION scans_of_enrollments() RETURNS bigint LANGUAGE plpgsql AS $$ BEGIN RETURN (
+    SELECT pg_stat_get_xact_numscans('buyer.enrollments'::regclass) + sum(pg_stat_get_xact_numscans(indexrelid))
+      FROM pg_index WHERE indrelid = 'buyer.enrollments'::regclass); END $$;
+SELECT define_workflow('buyer', 'idle', state => 'live', reentry => 'always', steps => steps(delay('1 day'), delay('1 day'))) AS defined \gset
+SELECT count(waits(1, 'idle', i::text, i * interval '1 s')) AS n FROM generate_series(1, 3) AS i \gset
+SELECT scans_of_enrollments() AS before \gset
+SELECT run_due('buyer') AS done \gset
+SELECT is(:done || ' rows, ' || scans_of_enrollments() - :before || ' scans', '3 rows, 0 scans', 'where nothing was ended, enrollments are not read for that');
 
 -- a row that fails does not disturb those around it, and what it would have run after still ends
 TRUNCATE effects;
