@@ -517,7 +517,9 @@ lc_mark_next(LcLifecycle *lc, LcQueueScan *scan, uint64 crashed, int crashes)
 	while (claim_for_parking(batch, scan, crashed, crashes, &next))
 	{
 		batch->runs[0].due.attempts += crashes - 1;
-		failure.run = &batch->runs[0];
+		runner.runs = batch->runs;
+		runner.n = batch->n;
+		failure.run = &runner.runs[0];
 		runner.failures = &failure;
 		runner.nfailures = 1;
 		record_failures(&runner);
