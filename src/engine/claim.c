@@ -11,7 +11,7 @@
  *
  * Rows that are due at one instant are one place to the mark. Small batches would walk over all those of them that are done, again and again, so they
  * read ahead: tids of rows that come next. Each is looked at anew when its turn comes; it may be gone, or its place be taken by another row. What
- * becomes visible before the last of them makes the scan forget them. Large batches out of a backlog take it in the order of the table (window.c).
+ * becomes visible before the last of them makes the scan forget them. Large batches out of a backlog take it in the order of subjects (window.c).
  *
  * Rows of one subject get rounds: it is one place to the statements of a round, and each of its runs must see what those before it have done.
  */
@@ -50,7 +50,6 @@ typedef struct Claim
 	int			refused;		/* … of them, since their subject had its share of the batch */
 	bool		windowed;		/* the rows come from a window … */
 	bool		fills;			/* the scan is to fill one */
-	LcCandidate candidate;		/* … and this is the last of it */
 	bool		at_end;			/* nothing more is due */
 	TimestampTz last;			/* of the rows looked at */
 	TimestampTz left;			/* the earliest that is left for later; DT_NOEND: none */
@@ -132,12 +131,14 @@ fetch_candidate(Claim *claim, LcCandidate *candidate)
 static bool
 next_of_window(Claim *claim, TimestampTz *due_at)
 {
+	LcCandidate candidate;
+
 	do
 	{
-		while (lc_window_next(claim->scan, &claim->candidate))
-			if (fetch_candidate(claim, &claim->candidate))
+		while (lc_window_next(claim->scan, &candidate))
+			if (fetch_candidate(claim, &candidate))
 			{
-				*due_at = claim->candidate.due_at;
+				*due_at = candidate.due_at;
 				return true;
 			}
 	} while (claim->batch->n == 0 && lc_window_open(claim->scan));
@@ -229,10 +230,27 @@ may_follow(LcRunBatch *batch, LcRun *before, LcRun *run)
 	return !before->closed;
 }
 
+/* The candidate is for a later batch. A subject that has all its rounds ends a batch out of a window, where all of its rows come next. */
+static void
+refuse(Claim *claim, LcRun *before, TimestampTz due_at)
+{
+	claim->refused++;
+	if (!claim->windowed)
+		leave(claim, due_at);
+	else if (before->round + 1 < LC_BATCH_ROUNDS)
+		lc_window_defer(claim->scan);
+	else
+	{
+		lc_window_unread(claim->scan);
+		claim->limit = claim->batch->n;
+	}
+}
+
 /* Gives the candidate at the end of batch->runs its round; false: it is none for this batch. */
 static bool
-join_round(LcRunBatch *batch)
+join_round(Claim *claim, TimestampTz due_at)
 {
+	LcRunBatch *batch = claim->batch;
 	LcRun	   *run = &batch->runs[batch->n];
 	int			before = lc_keymap_put(batch->map, batch->n);
 
@@ -241,6 +259,7 @@ join_round(LcRunBatch *batch)
 	if (!may_follow(batch, &batch->runs[before], run))
 	{
 		(void) lc_keymap_put(batch->map, before);
+		refuse(claim, &batch->runs[before], due_at);
 		return false;
 	}
 	run->round = batch->runs[before].round + 1;
@@ -290,15 +309,8 @@ collect(Claim *claim)
 			claim->limit = batch->n;
 			return;
 		}
-		if (!join_round(batch))
-		{
-			claim->refused++;
-			if (claim->windowed)
-				lc_window_defer(claim->scan, &claim->candidate);
-			else
-				leave(claim, due_at);
+		if (!join_round(claim, due_at))
 			continue;
-		}
 		run->at = batch->lc->simulated ? due_at : batch->now;
 		batch->n++;
 	}
@@ -460,7 +472,7 @@ lc_claim_runs(LcRunBatch *batch, LcQueueScan *scan, int limit)
 		if (!claim.at_end && limit <= LC_SMALL_BATCH && claim.left == DT_NOEND && !batch->advances)
 			read_ahead(&claim, limit);
 		else if (!claim.at_end && claim.fills)
-			lc_window_fill(scan, claim.index_scan, limit, batch->now);
+			lc_window_fill(scan, batch->lc, claim.index_scan, claim.slot, limit, batch->now);
 		index_endscan(claim.index_scan);
 	}
 	UnregisterSnapshot(claim.snapshot);

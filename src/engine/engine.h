@@ -18,10 +18,16 @@ typedef struct LcCandidate
 	ItemPointerData tid;
 } LcCandidate;
 
-/* Candidates in the order of the table (window.c). */
+typedef struct LcWindowRow
+{
+	uint64		subject;		/* the beginning of its key, or all of it */
+	LcCandidate candidate;
+} LcWindowRow;
+
+/* Candidates in the order of their subjects (window.c). */
 typedef struct LcWindow
 {
-	LcCandidate *rows;			/* NULL: there is no window */
+	LcWindowRow *rows;			/* NULL: there is no window */
 	int			n;
 	int			at;				/* the next of them */
 	int			deferred;		/* so many of those before have been put off to the end */

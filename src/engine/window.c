@@ -1,10 +1,12 @@
 /*
- * window.c: a backlog is run in the order of the table.
+ * window.c: a backlog is run in the order of its subjects.
  *
  * Due order has nothing to do with where rows lie, so a batch of 20,000 out of a million rows touches as many pages of the queue, and as many of each
- * index by subject. When more than a batch is overdue, the scan therefore notes what comes next for several batches, by the index alone, and sorts
- * it by place: each batch then is a dense part of the table and, since rows are mostly written in some order of subjects, of those indexes too. The
- * price: rows of one window, which are overdue all together, are run in any order. A simulated lifecycle and run_due() keep to due order.
+ * index by subject: an entry on a page that no other row of the batch touches costs twice as much. When more than a batch is overdue, the scan
+ * therefore notes what comes next for several batches, by the index alone, then reads it in the order of the table and sorts it by subject: each
+ * batch then is a dense part of all that is kept by subject and, since it is written in that order, of the queue too when its rows are due again.
+ * The price: rows of one window, which are overdue all together, are run in any order, but those of one subject in due order, unless the timer of a
+ * rule among them waits for the next batch. A simulated lifecycle and run_due() keep to due order.
  *
  * A place is only where to look: the row may be gone, or another may lie there. The low-water mark of the scan stays where it was until the window is
  * through, and then does not pass what was left meanwhile, or has become visible meanwhile (lc_scan_lower). A row that the batch does not take, since
@@ -13,21 +15,41 @@
 #include "postgres.h"
 
 #include "access/genam.h"
-#include "access/relscan.h"
 #include "access/itup.h"
+#include "access/relscan.h"
+#include "access/tableam.h"
+#include "engine/due.h"
 #include "engine/window.h"
 #include "miscadmin.h"
+#include "port/pg_bswap.h"
 #include "utils/timestamp.h"
 
 static inline int
-compare_candidates(const LcCandidate *a, const LcCandidate *b)
+compare_places(const LcWindowRow *a, const LcWindowRow *b)
 {
-	return ItemPointerCompare(unconstify(ItemPointerData *, &a->tid), unconstify(ItemPointerData *, &b->tid));
+	return ItemPointerCompare(unconstify(ItemPointerData *, &a->candidate.tid), unconstify(ItemPointerData *, &b->candidate.tid));
 }
 
-#define ST_SORT sort_candidates
-#define ST_ELEMENT_TYPE LcCandidate
-#define ST_COMPARE(a, b) compare_candidates(a, b)
+#define ST_SORT sort_by_place
+#define ST_ELEMENT_TYPE LcWindowRow
+#define ST_COMPARE(a, b) compare_places(a, b)
+#define ST_SCOPE static
+#define ST_DEFINE
+#include "lib/sort_template.h"
+
+static inline int
+compare_subjects(const LcWindowRow *a, const LcWindowRow *b)
+{
+	if (a->subject != b->subject)
+		return a->subject < b->subject ? -1 : 1;
+	if (a->candidate.due_at != b->candidate.due_at)
+		return a->candidate.due_at < b->candidate.due_at ? -1 : 1;
+	return compare_places(a, b);
+}
+
+#define ST_SORT sort_by_subject
+#define ST_ELEMENT_TYPE LcWindowRow
+#define ST_COMPARE(a, b) compare_subjects(a, b)
 #define ST_SCOPE static
 #define ST_DEFINE
 #include "lib/sort_template.h"
@@ -38,19 +60,28 @@ lc_window_rows(int limit)
 	return limit > LC_SMALL_BATCH ? limit * LC_WINDOW_BATCHES : 0;
 }
 
-void
-lc_window_fill(LcQueueScan *scan, IndexScanDesc index_scan, int limit, TimestampTz now)
+/* Of a key: sorts as its index does, as far as eight bytes tell. */
+static uint64
+subject_order(LcLifecycle *lc, Datum key)
 {
-	LcWindow   *window = &scan->window;
-	int			room = lc_window_rows(limit);
+	uint64		first = 0;
 
-	window->rows = MemoryContextAlloc(scan->context, sizeof(LcCandidate) * room);
-	window->n = window->at = window->deferred = 0;
-	window->left = DT_NOEND;
+	if (lc->key_byval)
+		return (uint64) key ^ (UINT64CONST(1) << 63);
+	if (lc->key_len > 0)
+		memcpy(&first, DatumGetPointer(key), Min(lc->key_len, sizeof(first)));
+	else
+		memcpy(&first, VARDATA_ANY(DatumGetPointer(key)), Min(VARSIZE_ANY_EXHDR(DatumGetPointer(key)), sizeof(first)));
+	return pg_ntoh64(first);
+}
+
+static void
+read_index(LcWindow *window, int room, IndexScanDesc index_scan, TimestampTz now)
+{
 	while (window->n < room)
 	{
 		ItemPointer tid = index_getnext_tid(index_scan, ForwardScanDirection);
-		LcCandidate *candidate = &window->rows[window->n];
+		LcCandidate *candidate = &window->rows[window->n].candidate;
 		bool		isnull;
 
 		CHECK_FOR_INTERRUPTS();
@@ -63,15 +94,49 @@ lc_window_fill(LcQueueScan *scan, IndexScanDesc index_scan, int limit, Timestamp
 		window->last = candidate->due_at;
 		window->n++;
 	}
+}
+
+/* Reads whose rows they are; forgets those that are gone. */
+static void
+read_subjects(LcWindow *window, LcLifecycle *lc, IndexScanDesc index_scan, TupleTableSlot *slot)
+{
+	int			n = 0;
+
+	for (int i = 0; i < window->n; i++)
+	{
+		LcWindowRow *row = &window->rows[i];
+		bool		isnull;
+
+		CHECK_FOR_INTERRUPTS();
+		if (!table_tuple_fetch_row_version(index_scan->heapRelation, &row->candidate.tid, index_scan->xs_snapshot, slot))
+			continue;
+		row->subject = subject_order(lc, slot_getattr(slot, LC_DUE_SUBJECT, &isnull));
+		window->rows[n++] = *row;
+	}
+	window->n = n;
+}
+
+void
+lc_window_fill(LcQueueScan *scan, LcLifecycle *lc, IndexScanDesc index_scan, TupleTableSlot *slot, int limit, TimestampTz now)
+{
+	LcWindow   *window = &scan->window;
+	int			room = lc_window_rows(limit);
+
+	window->rows = MemoryContextAlloc(scan->context, sizeof(LcWindowRow) * room);
+	window->n = window->at = window->deferred = 0;
+	window->left = DT_NOEND;
+	read_index(window, room, index_scan, now);
 	/* Not even a batch: the index leads to it as well. */
 	if (window->n < limit)
 	{
 		lc_window_forget(scan);
 		return;
 	}
-	sort_candidates(window->rows, window->n);
+	sort_by_place(window->rows, window->n);
+	read_subjects(window, lc, index_scan, slot);
+	sort_by_subject(window->rows, window->n);
 	ereport(DEBUG1,
-			(errmsg_internal("lifecycle \"%s\": %d overdue rows are taken in the order of the table", scan->lifecycle, window->n)));
+			(errmsg_internal("lifecycle \"%s\": %d overdue rows are taken in the order of their subjects", scan->lifecycle, window->n)));
 }
 
 bool
@@ -104,15 +169,23 @@ lc_window_next(LcQueueScan *scan, LcCandidate *candidate)
 
 	if (window->at == window->n)
 		return false;
-	*candidate = window->rows[window->at++];
+	*candidate = window->rows[window->at++].candidate;
 	return true;
 }
 
 /* There is room: those before have been read. */
 void
-lc_window_defer(LcQueueScan *scan, const LcCandidate *candidate)
+lc_window_defer(LcQueueScan *scan)
 {
-	scan->window.rows[scan->window.deferred++] = *candidate;
+	LcWindow   *window = &scan->window;
+
+	window->rows[window->deferred++] = window->rows[window->at - 1];
+}
+
+void
+lc_window_unread(LcQueueScan *scan)
+{
+	scan->window.at--;
 }
 
 void

@@ -1,17 +1,21 @@
 /*
- * window.h: a part of a backlog that is run in the order of the table.
+ * window.h: a part of a backlog that is run in the order of its subjects.
  */
 #ifndef LC_WINDOW_H
 #define LC_WINDOW_H
 
 #include "access/genam.h"
 #include "engine/engine.h"
+#include "executor/tuptable.h"
 
 /* For how many batches a window is. */
 #define LC_WINDOW_BATCHES	10
 
-/* Reads on in an index scan over due_at that wants index tuples, for as much as is due; keeps nothing unless it is more than a batch. */
-extern void lc_window_fill(LcQueueScan *scan, IndexScanDesc index_scan, int limit, TimestampTz now);
+/*
+ * Reads on in an index scan over due_at that wants index tuples, for as much as is due; keeps nothing unless it is more than a batch. The slot is one of
+ * the queue.
+ */
+extern void lc_window_fill(LcQueueScan *scan, LcLifecycle *lc, IndexScanDesc index_scan, TupleTableSlot *slot, int limit, TimestampTz now);
 
 /* Is there something in the window? When it is through it raises the mark and is gone. */
 extern bool lc_window_open(LcQueueScan *scan);
@@ -19,8 +23,11 @@ extern bool lc_window_open(LcQueueScan *scan);
 /* The next place to look at; false: none in this turn. */
 extern bool lc_window_next(LcQueueScan *scan, LcCandidate *candidate);
 
-/* Puts a candidate that lc_window_next gave behind all others. */
-extern void lc_window_defer(LcQueueScan *scan, const LcCandidate *candidate);
+/* What lc_window_next gave comes behind all others … */
+extern void lc_window_defer(LcQueueScan *scan);
+
+/* … or once more. */
+extern void lc_window_unread(LcQueueScan *scan);
 
 extern void lc_window_forget(LcQueueScan *scan);
 

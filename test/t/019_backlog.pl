@@ -1,4 +1,4 @@
-# A backlog is taken in the order of the table, a window of it at a time: everything is run once, whatever else happens to its rows meanwhile.
+# A backlog is taken in the order of subjects, a window of it at a time: everything is run once, whatever else happens to its rows meanwhile.
 use strict;
 use warnings FATAL => 'all';
 use FindBin;
@@ -9,7 +9,7 @@ use Test::More;
 
 my $customers = 4000;
 my $node = new_node('main', 'lifecycle.batch_size = 600', 'log_min_messages = debug1', 'restart_after_crash = on');
-my $taken = qr/lifecycle "customer": \d+ overdue rows are taken in the order of the table/;
+my $taken = qr/lifecycle "customer": \d+ overdue rows are taken in the order of their subjects/;
 
 # Two workflows: each customer has two rows in the queue, which may be in one batch or in two.
 define_shop($node, 'postgres', '1 hour');
@@ -73,11 +73,20 @@ is($node->safe_psql('postgres', "SELECT * FROM lifecycle.verify('customer')"), '
 
 # A worker that is killed with a window in hand: what it knew of places is gone, and nothing else.
 enter_overdue($customers + 1, 2 * $customers);
+$node->safe_psql('postgres', 'CREATE TABLE planned AS SELECT subject_id, enrollment_id, due_at FROM customer._due');
 resume_into_window();
 kill 'KILL', scheduler_pid($node, 'postgres');
 ok($node->poll_query_until('postgres', 'SELECT count(*) = 0 FROM customer._due'), 'after a crash the rest is run');
 is( $node->safe_psql('postgres', "SELECT count(*), count(DISTINCT (enrollment_id, step)) FROM customer.messages WHERE subject_id > $customers"),
 	3 * $customers . '|' . 3 * $customers, 'every message is there once');
+is( $node->safe_psql(
+		'postgres', q{
+		SELECT count(*), count(*) FILTER (WHERE planned <> done)
+		  FROM (SELECT array_agg(p.enrollment_id ORDER BY p.due_at) AS planned, array_agg(p.enrollment_id ORDER BY m.id) AS done
+		          FROM planned p CROSS JOIN LATERAL (SELECT max(id) AS id FROM customer.messages m
+		               WHERE m.subject_id = p.subject_id AND m.enrollment_id = p.enrollment_id) AS m
+		         GROUP BY p.subject_id) AS subjects}),
+	"$customers|0", 'those of one customer in the order in which they were due');
 is($node->safe_psql('postgres', "SELECT * FROM lifecycle.verify('customer')"), '', 'verify() finds nothing');
 
 # A lifecycle that is dropped while the worker runs a window of it: neither waits for the other with something in hand.
