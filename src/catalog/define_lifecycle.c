@@ -27,6 +27,7 @@
 #include "utils/ruleutils.h"
 #include "utils/syscache.h"
 #include "worker/installation.h"
+#include "worker/worker.h"
 
 PG_FUNCTION_INFO_V1(lifecycle_define_lifecycle);
 PG_FUNCTION_INFO_V1(lifecycle_drop_lifecycle);
@@ -545,6 +546,14 @@ schema_owner(LcLifecycle *lc)
 }
 
 /* Also drops what is broken: a lifecycle whose table or schema is gone. */
+static bool
+is_counter_of(Oid database, const char *lifecycle, int rule_id, void *arg)
+{
+	LcLifecycle *lc = arg;
+
+	return database == MyDatabaseId && (lifecycle ? strcmp(lifecycle, lc->name) == 0 : lc_rule_by_id(lc, rule_id) != NULL);
+}
+
 Datum
 lifecycle_drop_lifecycle(PG_FUNCTION_ARGS)
 {
@@ -587,6 +596,7 @@ lifecycle_drop_lifecycle(PG_FUNCTION_ARGS)
 		lc_runf("DROP SCHEMA %s CASCADE", lc->quoted_schema);
 		lc_identity_restore(&saved);
 	}
+	lc_stats_forget(is_counter_of, lc);
 	lc_definitions_changed();
 	SPI_finish();
 	PG_RETURN_VOID();

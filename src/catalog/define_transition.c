@@ -12,12 +12,14 @@
 #include "catalog/owner.h"
 #include "catalog/pg_type.h"
 #include "catalog/sql.h"
+#include "miscadmin.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
 #include "utils/fmgrprotos.h"
 #include "utils/lsyscache.h"
 #include "utils/timestamp.h"
+#include "worker/worker.h"
 
 PG_FUNCTION_INFO_V1(lifecycle_define_transition);
 PG_FUNCTION_INFO_V1(lifecycle_drop_transition);
@@ -279,6 +281,12 @@ lifecycle_define_transition(PG_FUNCTION_ARGS)
 	PG_RETURN_DATUM(lc_defined_text(defined));
 }
 
+static bool
+is_counter_of(Oid database, const char *lifecycle, int rule_id, void *arg)
+{
+	return database == MyDatabaseId && lifecycle == NULL && rule_id == ((LcRule *) arg)->id;
+}
+
 Datum
 lifecycle_drop_transition(PG_FUNCTION_ARGS)
 {
@@ -307,6 +315,7 @@ lifecycle_drop_transition(PG_FUNCTION_ARGS)
 	lc_identity_restore(&saved);
 	lc_condition_drop(lc->schema, lc_condition_name("rule", name));
 	lc_condition_drop(lc->schema, lc_condition_name("date", name));
+	lc_stats_forget(is_counter_of, rule);
 	lc_definitions_changed();
 	SPI_finish();
 	PG_RETURN_VOID();

@@ -5,6 +5,7 @@
 
 #include "clock.h"
 #include "access/xact.h"
+#include "funcapi.h"
 #include "utils/builtins.h"
 #include "utils/jsonb.h"
 
@@ -12,6 +13,7 @@
 #include "errors.h"
 
 PG_FUNCTION_INFO_V1(lifecycle_render_template);
+PG_FUNCTION_INFO_V1(lifecycle__template_references);
 
 /* Takes a value out of the jsonb whose keys are the roots. */
 static void
@@ -60,4 +62,26 @@ lifecycle_render_template(PG_FUNCTION_ARGS)
 				errcode(ERRCODE_LC_TEMPLATE),
 				errmsg("template cannot be rendered: %s", reason));
 	PG_RETURN_TEXT_P(cstring_to_text_with_len(out.data, out.len));
+}
+
+/* lifecycle._template_references(source text, html boolean) RETURNS TABLE (root text, element text) */
+Datum
+lifecycle__template_references(PG_FUNCTION_ARGS)
+{
+	ReturnSetInfo *result = (ReturnSetInfo *) fcinfo->resultinfo;
+	const LcTemplateReference *references;
+	int			n;
+
+	InitMaterializedSRF(fcinfo, 0);
+	references = lc_template_references(lc_template_parse(text_to_cstring(PG_GETARG_TEXT_PP(0)), PG_GETARG_BOOL(1)), &n);
+	for (int i = 0; i < n; i++)
+	{
+		Datum		values[2] = {CStringGetTextDatum(references[i].root)};
+		bool		nulls[2] = {false, references[i].element == NULL};
+
+		if (references[i].element)
+			values[1] = CStringGetTextDatum(references[i].element);
+		tuplestore_putvalues(result->setResult, result->setDesc, values, nulls);
+	}
+	return (Datum) 0;
 }

@@ -177,6 +177,16 @@ $query$),
       FROM lifecycle.event_sources s
      WHERE s.lifecycle = %2$L AND NOT EXISTS (SELECT FROM pg_class c WHERE c.oid = s.on_table)
 $query$),
+('templates find their columns', $query$
+    SELECT DISTINCT NULL, format('template "%%s" uses column "%%s" of %%s, which does not exist', t.name, r.element, r.root)
+      FROM lifecycle.templates t
+           JOIN lifecycle.lifecycles l ON l.name = t.lifecycle
+           CROSS JOIN LATERAL (VALUES (t.subject_line, false), (t.body, false), (t.html_body, true)) AS part (source, html)
+           CROSS JOIN LATERAL lifecycle._template_references(part.source, part.html) AS r
+     WHERE t.lifecycle = %2$L AND r.root = l.name::text AND r.element IS NOT NULL
+       AND NOT EXISTS (SELECT FROM pg_attribute a
+                        WHERE a.attrelid = l.on_table AND a.attname = r.element::name AND a.attnum > 0 AND NOT a.attisdropped)
+$query$),
 ('all changes are captured', $query$
     -- level: 1 for each row, 2 before a statement, 0 after one; as in pg_trigger.tgtype
     WITH RECURSIVE wanted (root, relation, function, arguments, event, bit, level) AS (

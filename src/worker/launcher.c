@@ -32,6 +32,7 @@
 #include "utils/timestamp.h"
 #include "utils/wait_event.h"
 #include "worker/shared.h"
+#include "worker/worker.h"
 
 #define RESTART_SECONDS		5	/* of the launcher itself */
 #define LIST_MS				60000	/* the list of databases is read at least this often */
@@ -115,7 +116,7 @@ read_databases(void)
 }
 
 static bool
-is_gone(Oid database, void *arg)
+is_gone(Oid database, const char *lifecycle, int rule_id, void *arg)
 {
 	Known	   *k = hash_search(databases, &database, HASH_FIND, NULL);
 

@@ -94,7 +94,6 @@ extern bool lc_hold_is_on(Oid database);
 /* stats.c */
 extern Size lc_stats_size(void);
 extern void lc_stats_startup(void);
-extern void lc_stats_forget(bool (*gone) (Oid database, void *arg), void *arg);
 
 /* wake.c */
 extern void lc_wake_init(void);

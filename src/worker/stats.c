@@ -2,7 +2,8 @@
  * stats.c: counters in shared memory, by rule and by lifecycle. Lost at a restart, kept over rollbacks.
  *
  * Two hash tables of fixed size, divided into partitions, each with its lock: shared to find an entry, whose numbers are atomic, exclusive to
- * add or remove one. What no longer fits is counted as uncounted. Entries of dropped databases are removed by the launcher.
+ * add or remove one. What no longer fits is counted as uncounted. Entries of dropped databases are removed by the
+ * launcher, those of dropped rules and lifecycles by whoever drops them.
  */
 #include "postgres.h"
 
@@ -214,22 +215,23 @@ unlock_all(void)
 		LWLockRelease(&lc_shared->stats_locks[i].lock);
 }
 
-/* Removes the entries of the databases that `gone` says. It is called under locks and must neither wait nor fail. */
 void
-lc_stats_forget(bool (*gone) (Oid database, void *arg), void *arg)
+lc_stats_forget(bool (*gone) (Oid database, const char *lifecycle, int rule_id, void *arg), void *arg)
 {
 	HASH_SEQ_STATUS scan;
 	RuleStats  *stats;
 	Counter    *counter;
 
+	if (lc_shared == NULL)
+		return;
 	lock_all(LW_EXCLUSIVE);
 	hash_seq_init(&scan, rules);
 	while ((stats = hash_seq_search(&scan)) != NULL)
-		if (gone(stats->key.database, arg))
+		if (gone(stats->key.database, NULL, stats->key.rule, arg))
 			hash_search(rules, &stats->key, HASH_REMOVE, NULL);
 	hash_seq_init(&scan, counters);
 	while ((counter = hash_seq_search(&scan)) != NULL)
-		if (gone(counter->key.database, arg))
+		if (gone(counter->key.database, counter->key.lifecycle, 0, arg))
 			hash_search(counters, &counter->key, HASH_REMOVE, NULL);
 	unlock_all();
 }
@@ -300,7 +302,7 @@ lifecycle__counters(PG_FUNCTION_ARGS)
 }
 
 static bool
-is_here(Oid database, void *arg)
+is_here(Oid database, const char *lifecycle, int rule_id, void *arg)
 {
 	return database == MyDatabaseId;
 }
@@ -309,7 +311,6 @@ PG_FUNCTION_INFO_V1(lifecycle_reset_stats);
 Datum
 lifecycle_reset_stats(PG_FUNCTION_ARGS)
 {
-	if (lc_shared != NULL)
-		lc_stats_forget(is_here, NULL);
+	lc_stats_forget(is_here, NULL);
 	PG_RETURN_VOID();
 }

@@ -28,4 +28,10 @@ extern void lc_stats_count(const char *lifecycle, const char *what, int64 n);
 /* How many errors in a row a rule has had in this database since its last success (0 when not preloaded). */
 extern int64 lc_stats_rule_error_streak(int rule_id);
 
+/*
+ * Removes the counters that `gone` says, of a rule or (lifecycle not NULL) of a lifecycle, at once and whatever becomes of the transaction. It is called
+ * under locks and must neither wait nor fail.
+ */
+extern void lc_stats_forget(bool (*gone) (Oid database, const char *lifecycle, int rule_id, void *arg), void *arg);
+
 #endif							/* LC_WORKER_H */

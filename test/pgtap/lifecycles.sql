@@ -1,7 +1,7 @@
 -- Several lifecycles over the same tables, a table that is its own source, stages that change their names, strict lifecycles, and rules that change
 -- while people wait.
 \ir shop.psql
-SELECT plan(43);
+SELECT plan(49);
 
 -- two lifecycles of one table, one event table for both; deals of customers as a third, fed by the same events
 SELECT define_lifecycle('loyalty', 'customers', stages => '{bronze,silver,gold}', simulated => true);
@@ -160,6 +160,22 @@ INSERT INTO happenings (customer_id, what) VALUES (52, 'go');
 SELECT is(path(52), 'awareness > advocacy', 'and move to another schema');
 SELECT throws_ok($$ ALTER TABLE public.people DROP COLUMN plan $$, '2BP01', NULL, 'a column that a condition reads cannot be dropped');
 SELECT verified();
+-- templates are text, which renames do not reach
+SELECT define_template('customer', 'tariff', subject_line => '{{ customer.plan }}', body => '{{ customer.email | default: "-" }} {{ event.anything }}', html_body => '{{ customer.plan | upcase }}');
+SELECT verified();
+ALTER TABLE public.people RENAME COLUMN plan TO tariff;
+SELECT results_eq($$ SELECT invariant, detail FROM verify('customer') $$,
+    $$ VALUES ('templates find their columns', 'template "tariff" uses column "plan" of customer, which does not exist') $$, 'verify names the columns that templates miss');
+
+-- counters go with what they count
+INSERT INTO happenings (customer_id, what) VALUES (987654, 'go');
+SELECT is((SELECT count(*) FROM lifecycle._counters() WHERE lifecycle = 'customer') > 0, true, 'an event without a subject is counted');
+SELECT id AS rule FROM lifecycle.transition_rules WHERE lifecycle = 'customer' AND name = 'go' \gset
+SELECT is((SELECT count(*) FROM lifecycle._rule_counters() WHERE rule_id = :rule), 1::bigint, 'and what a rule does');
+SELECT drop_transition('customer', 'go');
+SELECT is((SELECT count(*) FROM lifecycle._rule_counters() WHERE rule_id = :rule), 0::bigint, 'a dropped rule leaves no counters');
+SELECT drop_lifecycle('customer');
+SELECT is((SELECT count(*) FROM lifecycle._counters() WHERE lifecycle = 'customer'), 0::bigint, 'nor does a lifecycle');
 
 SELECT * FROM finish();
 ROLLBACK;
