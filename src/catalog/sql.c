@@ -83,26 +83,6 @@ prepare(LcStatement *statement, int options)
 	return plan;
 }
 
-/* A statement over tables with row security that has become invalid is rewritten as it was prepared, without forced row security. */
-static void
-rewrite(SPIPlanPtr plan)
-{
-	LcIdentity	saved;
-	ListCell   *cell;
-	bool		depends = false;
-
-	foreach(cell, SPI_plan_get_plan_sources(plan))
-		depends |= ((CachedPlanSource *) lfirst(cell))->dependsOnRLS;
-	if (depends && !SPI_plan_is_valid(plan) && lc_no_force_begin(&saved))
-	{
-		CachedPlan *cached = SPI_plan_get_cached_plan(plan);
-
-		if (cached != NULL)
-			ReleaseCachedPlan(cached, CurrentResourceOwner);
-		lc_no_force_end(&saved);
-	}
-}
-
 /* Has a generic plan made, or made anew, for few keys. Only the planning: what the statement calls is planned as ever. */
 static void
 plan_for_few_keys(SPIPlanPtr plan)
@@ -128,18 +108,38 @@ plan_for_few_keys(SPIPlanPtr plan)
 	PG_END_TRY();
 }
 
-/* The plan for so many keys, prepared. */
+/*
+ * Does it read tables with row security, or may it, being invalid? PostgreSQL finds by itself that a temporary table has changed the search path, and
+ * calls such a plan valid until then.
+ */
+static bool
+needs_no_force(SPIPlanPtr plan)
+{
+	ListCell   *cell;
+
+	foreach(cell, SPI_plan_get_plan_sources(plan))
+		if (((CachedPlanSource *) lfirst(cell))->dependsOnRLS)
+			return true;
+	return !SPI_plan_is_valid(plan);
+}
+
+/* The plan for so many keys, prepared; where it must be rewritten, as it was at first: without forced row security. */
 static SPIPlanPtr
 get_plan(LcStatement *statement, int nkeys)
 {
-	SPIPlanPtr *plan = nkeys <= LC_FEW_KEYS ? &statement->generic : &statement->custom;
+	bool		few = nkeys <= LC_FEW_KEYS;
+	SPIPlanPtr *plan = few ? &statement->generic : &statement->custom;
+	LcIdentity	saved;
+	bool		no_force = false;
 
 	if (*plan == NULL)
-		*plan = prepare(statement, nkeys <= LC_FEW_KEYS ? CURSOR_OPT_GENERIC_PLAN : CURSOR_OPT_CUSTOM_PLAN);
-	else
-		rewrite(*plan);
-	if (nkeys <= LC_FEW_KEYS)
+		*plan = prepare(statement, few ? CURSOR_OPT_GENERIC_PLAN : CURSOR_OPT_CUSTOM_PLAN);
+	else if (needs_no_force(*plan))
+		no_force = lc_no_force_begin(&saved);
+	if (few || no_force)
 		plan_for_few_keys(*plan);
+	if (no_force)
+		lc_no_force_end(&saved);
 	return *plan;
 }
 

@@ -39,6 +39,26 @@ for my $round (1, 2)
 }
 is($node->safe_psql('postgres', 'SELECT count(*) FROM orders'), 2, 'one owner does not find the temporary table of another');
 
+# A session's first temporary table changes its search path, so statements are bound again: forced row security hides no more than before. The schema
+# for it is there from the second session on that has the same number.
+$node->safe_psql(
+	'postgres', q{
+	CREATE ROLE carol;
+	GRANT CREATE ON DATABASE postgres TO carol;
+	SET ROLE carol;
+	SET search_path = public, lifecycle;
+	CREATE TABLE carols (id bigint PRIMARY KEY);
+	CREATE TABLE doings (carol_id bigint, at timestamptz DEFAULT now());
+	SELECT define_lifecycle('carol', 'carols', stages => '{a,b}');
+	SELECT define_event_source('carol', 'doings', subject_column => 'carol_id', event_name => 'turn', time_column => 'at');
+	SELECT define_transition('carol', 'a', 'b', on_event => 'turn');
+	SELECT define_transition('carol', 'b', 'a', on_event => 'turn');
+	ALTER TABLE carol.subjects ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY;
+	INSERT INTO carols VALUES (1);
+});
+$node->safe_psql('postgres', 'INSERT INTO doings VALUES (1); CREATE TEMP TABLE t (); INSERT INTO doings VALUES (1)') for 1 .. 6;
+is($node->safe_psql('postgres', "SELECT count(*) FROM carol.transitions WHERE rule IS NOT NULL"), 12, 'events before and behind a temporary table');
+
 # Everything else that a session keeps, left behind by a statement that works and by one that fails.
 $node->safe_psql(
 	'postgres', q{
