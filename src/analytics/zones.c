@@ -8,6 +8,7 @@
 
 #include "catalog/checks.h"
 #include "catalog/owner.h"
+#include "catalog/sql.h"
 #include "compat.h"
 #include "executor/spi.h"
 #include "executor/tstoreReceiver.h"
@@ -62,7 +63,7 @@ lifecycle__zones(PG_FUNCTION_ARGS)
 									"time zones of subjects have the type of their key, and text");
 	SPI_connect();
 	lc_identity_owner(lc, true, &identity);
-	SPI_execute_extended(zones_query(lc), &options);
+	SPI_execute_plan_extended(lc_prepare(zones_query(lc), 0, NULL, 0), &options);
 	lc_identity_restore(&identity);
 	SPI_finish();
 	return (Datum) 0;
