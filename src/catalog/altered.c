@@ -119,6 +119,17 @@ retyped_columns(AlterTableStmt *statement)
 	return lc_array(names, NULL, n, TEXTOID);
 }
 
+static Datum
+oid_array(List *oids)
+{
+	Datum	   *values = palloc(list_length(oids) * sizeof(Datum));
+	ListCell   *cell;
+
+	foreach(cell, oids)
+		values[foreach_current_index(cell)] = ObjectIdGetDatum(lfirst_oid(cell));
+	return lc_array(values, NULL, list_length(oids), OIDOID);
+}
+
 /*
  * Reads the bound functions of lifecycles (those that depend on the extension; others in the schema are the user's) that PostgreSQL would refuse the
  * statement for, those that use row types of the tables or a column whose type changes, each with the statement that takes its body out.
@@ -126,20 +137,15 @@ retyped_columns(AlterTableStmt *statement)
 static void
 find_functions(AlterTableStmt *statement, List *tables)
 {
-	int			n = list_length(tables);
-	Datum	   *oids = palloc(n * sizeof(Datum));
-	Datum	   *row_types = palloc(n * sizeof(Datum));
+	List	   *row_types = NIL;
 	Oid			types[3] = {OIDARRAYOID, OIDARRAYOID, TEXTARRAYOID};
 	Datum		values[3];
 	ListCell   *cell;
 
 	foreach(cell, tables)
-	{
-		oids[foreach_current_index(cell)] = ObjectIdGetDatum(lfirst_oid(cell));
-		row_types[foreach_current_index(cell)] = ObjectIdGetDatum(get_rel_type_id(lfirst_oid(cell)));
-	}
-	values[0] = lc_array(row_types, NULL, n, OIDOID);
-	values[1] = lc_array(oids, NULL, n, OIDOID);
+		row_types = lappend_oid(row_types, get_rel_type_id(lfirst_oid(cell)));
+	values[0] = oid_array(row_types);
+	values[1] = oid_array(tables);
 	values[2] = retyped_columns(statement);
 	lc_run_args("SELECT p.proowner, p.oid, p.oid::regprocedure::text, pg_get_functiondef(p.oid), "
 				"format('CREATE OR REPLACE FUNCTION %I.%I(%s) RETURNS %s LANGUAGE sql %s AS %L', n.nspname, p.proname, "
@@ -209,10 +215,10 @@ take_functions_out(AlterTableStmt *statement, List *tables)
 
 /* Row triggers of event sources that read a column whose type changes. As the extension's owner. */
 static void
-take_triggers_out(AlterTableStmt *statement, Oid table)
+take_triggers_out(AlterTableStmt *statement, List *tables)
 {
-	Oid			types[2] = {OIDOID, TEXTARRAYOID};
-	Datum		values[2] = {ObjectIdGetDatum(table), retyped_columns(statement)};
+	Oid			types[2] = {OIDARRAYOID, TEXTARRAYOID};
+	Datum		values[2] = {oid_array(tables), retyped_columns(statement)};
 	SPITupleTable *rows;
 	uint64		n;
 
@@ -220,8 +226,9 @@ take_triggers_out(AlterTableStmt *statement, Oid table)
 				"FROM pg_trigger t JOIN lifecycle.event_sources s ON s.on_table = t.tgrelid JOIN pg_attribute a ON a.attrelid = t.tgrelid "
 				"JOIN pg_depend d ON d.classid = 'pg_trigger'::regclass AND d.objid = t.oid AND d.refclassid = 'pg_class'::regclass "
 				"AND d.refobjid = t.tgrelid AND d.refobjsubid = a.attnum "
-				"WHERE t.tgrelid = $1 AND a.attname = ANY ($2) AND t.tgfoid = 'lifecycle._capture_event'::regproc AND "
-				"substring(t.tgargs, 1, octet_length(s.lifecycle::text) + 1) = convert_to(s.lifecycle::text, getdatabaseencoding()) || '\\x00'::bytea", 2, types, values, NULL);
+				"WHERE t.tgrelid = ANY ($1) AND a.attname = ANY ($2) AND t.tgfoid = 'lifecycle._capture_event'::regproc AND "
+				"substring(t.tgargs, 1, octet_length(s.lifecycle::text) + 1) = "
+				"convert_to(s.lifecycle::text, getdatabaseencoding()) || decode('00', 'hex')", 2, types, values, NULL);
 	rows = SPI_tuptable;
 	n = SPI_processed;
 	for (uint64 i = 0; i < n; i++)
@@ -241,6 +248,7 @@ lifecycle__table_altering(PG_FUNCTION_ARGS)
 {
 	AlterTableStmt *statement = altered_statement(fcinfo, "lifecycle._table_altering");
 	Oid			table = statement ? RangeVarGetRelid(statement->relation, NoLock, true) : InvalidOid;
+	List	   *tables;
 	LcIdentity	saved;
 
 	forget(statement);
@@ -250,8 +258,9 @@ lifecycle__table_altering(PG_FUNCTION_ARGS)
 		taken_context = AllocSetContextCreate(TopMemoryContext, "lifecycle altered tables", ALLOCSET_SMALL_SIZES);
 	SPI_connect();
 	lc_identity_extension(&saved);
-	take_functions_out(statement, find_all_inheritors(table, NoLock, NULL));
-	take_triggers_out(statement, table);
+	tables = find_all_inheritors(table, NoLock, NULL);
+	take_functions_out(statement, tables);
+	take_triggers_out(statement, tables);
 	lc_identity_restore(&saved);
 	SPI_finish();
 	PG_RETURN_NULL();

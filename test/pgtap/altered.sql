@@ -1,6 +1,6 @@
 -- Tables of lifecycles can be altered as any tables: columns with a default, changed types, rewrites; conditions follow, or refuse by name.
 \ir shop.psql
-SELECT plan(46);
+SELECT plan(49);
 CREATE TABLE archive (id bigint, customer_id bigint, name text, at timestamptz, amount numeric) PARTITION BY RANGE (at);
 CREATE TABLE archive_2026 PARTITION OF archive FOR VALUES FROM ('2026-01-01') TO ('2027-01-01');
 SELECT define_event_source('customer', 'archive', subject_column => 'customer_id', name_column => 'name', time_column => 'at', becomes => 'event.amount > 1');
@@ -48,6 +48,14 @@ SELECT lives_ok($$ ALTER TABLE archive ALTER COLUMN name TYPE varchar(100), ADD 
 SELECT is((SELECT string_agg(tgrelid::regclass || ' ' || tgname, ', ' ORDER BY tgrelid::regclass::text, tgname) FROM pg_trigger WHERE tgname ~ 'event_(events|archive)$'), 'archive lifecycle_customer_event_archive, archive_2026 lifecycle_customer_event_archive, events lifecycle_customer_event_events', 'the row triggers are there again');
 SELECT passes(7, 'and fire');
 SELECT throws_ok($$ ALTER TABLE events DROP COLUMN name $$, '2BP01', NULL, 'it cannot be dropped');
+CREATE TABLE base (customer_id bigint, name text, at timestamptz);
+CREATE TABLE derived () INHERITS (base);
+SELECT define_event_source('customer', 'derived', subject_column => 'customer_id', name_column => 'name', time_column => 'at');
+SELECT lives_ok($$ ALTER TABLE base ALTER COLUMN name TYPE varchar(100) $$, 'where the table inherits it');
+SELECT is((SELECT count(*) FROM pg_trigger WHERE tgrelid = 'derived'::regclass), 2::bigint, 'the triggers are there again');
+SET LOCAL standard_conforming_strings = off;
+SELECT lives_ok('ALTER TABLE derived ADD COLUMN more int DEFAULT 1', 'whatever backslashes mean');
+SET LOCAL standard_conforming_strings = on;
 CREATE TABLE limits (amount int, used int);
 SELECT define_transition('customer', 'lost', 'inactive', on_event => 'buy', condition => '(SELECT max(l.amount) FROM limits l) < 0', source => 'events', name => 'limit');
 SELECT lives_ok($$ ALTER TABLE limits ALTER COLUMN amount TYPE numeric, ADD COLUMN other int DEFAULT 1 $$, 'in a table that is none of a lifecycle''s');
