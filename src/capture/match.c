@@ -19,7 +19,6 @@
 #include "clock.h"
 #include "executor/spi.h"
 #include "guc.h"
-#include "miscadmin.h"
 #include "portability/instr_time.h"
 #include "statement.h"
 #include "utils/builtins.h"
@@ -227,6 +226,7 @@ try_statement(LcBatch *batch, LcMatch *match, LcAsk **asks, int n)
 	MemoryContext context = CurrentMemoryContext;
 	ResourceOwner owner = CurrentResourceOwner;
 	ErrorData  *volatile error = NULL;
+	volatile bool limited = true;
 
 	BeginInternalSubTransaction(NULL);
 	MemoryContextSwitchTo(context);
@@ -235,6 +235,7 @@ try_statement(LcBatch *batch, LcMatch *match, LcAsk **asks, int n)
 		lc_limit_begin(LC_LIMIT_CONDITION, 0);
 		run_statement(batch, match, asks, n);
 		lc_limit_end(LC_LIMIT_CONDITION);
+		limited = false;
 		ReleaseCurrentSubTransaction();
 	}
 	PG_CATCH();
@@ -242,7 +243,7 @@ try_statement(LcBatch *batch, LcMatch *match, LcAsk **asks, int n)
 		MemoryContextSwitchTo(context);
 		error = CopyErrorData();
 		FlushErrorState();
-		if (lc_limit_stop(LC_LIMIT_CONDITION, error) && give_up_at == 0)
+		if (limited && lc_limit_stop(LC_LIMIT_CONDITION, error) && give_up_at == 0)
 			give_up_at = TimestampTzPlusMilliseconds(lc_now(false), (int64) lc_guc_condition_timeout * SLOW_ROUNDS);
 		RollbackAndReleaseCurrentSubTransaction();
 		if (lc_must_raise(error))
