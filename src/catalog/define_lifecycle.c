@@ -545,7 +545,6 @@ schema_owner(LcLifecycle *lc)
 	return owner;
 }
 
-/* Also drops what is broken: a lifecycle whose table or schema is gone. */
 static bool
 is_counter_of(Oid database, const char *lifecycle, int rule_id, void *arg)
 {
@@ -554,6 +553,7 @@ is_counter_of(Oid database, const char *lifecycle, int rule_id, void *arg)
 	return database == MyDatabaseId && (lifecycle ? strcmp(lifecycle, lc->name) == 0 : lc_rule_by_id(lc, rule_id) != NULL);
 }
 
+/* Also drops what is broken: a lifecycle whose table or schema is gone. */
 Datum
 lifecycle_drop_lifecycle(PG_FUNCTION_ARGS)
 {
