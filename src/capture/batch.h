@@ -161,6 +161,7 @@ typedef struct LcReplay
 {
 	TimestampTz at;				/* the time that history has come to */
 	TimestampTz clock;			/* of the last timer that fired */
+	LcTransition *chain;		/* the last transition before that; NULL: there is none */
 	TimestampTz *last_events;	/* by rule: of the rules without_event; DT_NOBEGIN: none */
 	TimestampTz *not_before;	/* by rule: when its condition was not true, the next time to ask */
 	int			stage_version;	/* not_before holds for this LcSubject.version */
@@ -346,6 +347,7 @@ extern char *lc_becomes_lateral(LcLifecycle *lc, LcSource *source, const char *a
 
 /* fold.c */
 extern bool lc_fold(LcBatch *batch, LcSubject *subject);
+extern void lc_report_cycle(LcBatch *batch, LcSubject *subject, LcRule *rule, const char *names);
 extern bool lc_rule_from(const LcRule *rule, int stage);
 
 /* runs.c */

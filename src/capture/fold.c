@@ -102,6 +102,19 @@ hit(LcBatch *batch, LcRule *rule)
 	batch->tallies[rule - batch->lc->rules].hits++;
 }
 
+void
+lc_report_cycle(LcBatch *batch, LcSubject *subject, LcRule *rule, const char *names)
+{
+	if (lc_guc_on_error == LC_ON_ERROR_RAISE)
+		ereport(ERROR,
+				(errcode(ERRCODE_LC_RULE_CYCLE),
+				 errmsg("transition rules of lifecycle \"%s\" chain without end", batch->lc->name),
+				 errdetail("The rules that follow each other are %s.", names),
+				 errhint("Change the condition of one of them with define_transition, or drop it with drop_transition.")));
+	lc_record_failure(batch, subject->key, "rule", rule->name, ERRCODE_LC_RULE_CYCLE,
+					  psprintf("transition rules chain without end: %s", names));
+}
+
 /*
  * Has the rule fired in this stage before, without an event in between? Then the rules chain without end: that is an error in the definitions, which
  * stops the chain there.
@@ -118,14 +131,7 @@ in_cycle(LcBatch *batch, LcSubject *subject, LcRule *rule)
 		initStringInfo(&names);
 		for (int j = i; j < subject->nfired; j++)
 			appendStringInfo(&names, "%s\"%s\"", j > i ? ", " : "", subject->fired[j].rule->name);
-		if (lc_guc_on_error == LC_ON_ERROR_RAISE)
-			ereport(ERROR,
-					(errcode(ERRCODE_LC_RULE_CYCLE),
-					 errmsg("transition rules of lifecycle \"%s\" chain without end", batch->lc->name),
-					 errdetail("The rules that follow each other are %s.", names.data),
-					 errhint("Change the condition of one of them with define_transition, or drop it with drop_transition.")));
-		lc_record_failure(batch, subject->key, "rule", rule->name, ERRCODE_LC_RULE_CYCLE,
-						  psprintf("transition rules chain without end: %s", names.data));
+		lc_report_cycle(batch, subject, rule, names.data);
 		return true;
 	}
 	if (subject->fired == NULL)
@@ -639,6 +645,30 @@ fold_begin(LcBatch *batch, LcSubject *subject)
 	return true;
 }
 
+/* The same as in_cycle for a timer of history: has it fired in this stage before, at the very same time and without an event since? */
+static bool
+timer_in_cycle(LcBatch *batch, LcSubject *subject, LcRule *rule)
+{
+	LcTransition *first = subject->replay->chain ? subject->replay->chain->next : subject->transitions;
+	LcTransition *again = NULL;
+	StringInfoData names;
+
+	for (LcTransition *transition = first; transition; transition = transition->next)
+	{
+		if (transition->event)
+			again = NULL;
+		else if (transition->from == subject->stage && strcmp(transition->cause, "timer") == 0 && strcmp(transition->rule, rule->name) == 0)
+			again = transition;
+	}
+	if (again == NULL)
+		return false;
+	initStringInfo(&names);
+	for (LcTransition *transition = again; transition; transition = transition->next)
+		appendStringInfo(&names, "%s\"%s\"", transition == again ? "" : ", ", transition->rule);
+	lc_report_cycle(batch, subject, rule, names.data);
+	return true;
+}
+
 static bool
 fold_next(LcBatch *batch, LcSubject *subject)
 {
@@ -660,11 +690,15 @@ fold_next(LcBatch *batch, LcSubject *subject)
 		if (rule)
 		{
 			if (subject->replay->clock > clock)
-				subject->nfired = 0;
-			subject->phase = LC_PHASE_ARM;
-			if (in_cycle(batch, subject, rule))
+				subject->replay->chain = subject->last;
+			if (timer_in_cycle(batch, subject, rule))
+			{
+				/* no more in this stage; history goes on */
+				subject->replay->not_before[rule - batch->lc->rules] = DT_NOEND;
 				return true;
+			}
 			hit(batch, rule);
+			subject->nfired = 0;
 			subject->after = LC_PHASE_NEXT;
 			(void) transit(batch, subject, rule->to, subject->replay->clock, "timer", rule->name);
 			return true;

@@ -50,6 +50,7 @@ begin_replay(LcBatch *batch, LcSubject *subject)
 
 	replay->at = subject->since;
 	replay->clock = DT_NOBEGIN;
+	replay->chain = NULL;
 	replay->stage_version = -1;
 	replay->last_events = palloc(n * 2 * sizeof(TimestampTz));
 	replay->not_before = replay->last_events + n;
@@ -94,6 +95,7 @@ lc_replay_timer(LcBatch *batch, LcSubject *subject, LcRule **first)
 	for (;;)
 	{
 		TimestampTz earliest = DT_NOEND;
+		TimestampTz earliest_due = DT_NOEND;
 		LcRule	   *rule = NULL;
 		LcAnswer   *answer;
 
@@ -101,6 +103,7 @@ lc_replay_timer(LcBatch *batch, LcSubject *subject, LcRule **first)
 		{
 			LcRule	   *candidate = &lc->rules[i];
 			TimestampTz due;
+			TimestampTz at;
 
 			if ((candidate->trigger != LC_RULE_AFTER && candidate->trigger != LC_RULE_WITHOUT_EVENT &&
 				 candidate->trigger != LC_RULE_DATE) || !lc_rule_from(candidate, subject->stage) ||
@@ -108,10 +111,13 @@ lc_replay_timer(LcBatch *batch, LcSubject *subject, LcRule **first)
 				continue;
 			if (!lc_rule_due(batch, subject, candidate, &due))
 				return false;
-			due = Max(Max(due, replay->not_before[i]), subject->since);
-			if (due < earliest)
+			due = Max(due, replay->not_before[i]);
+			at = Max(due, subject->since);
+			/* of those that were overdue when the stage was entered, that of the earlier date, as in the queue */
+			if (at < earliest || (at == earliest && due < earliest_due))
 			{
-				earliest = due;
+				earliest = at;
+				earliest_due = due;
 				rule = candidate;
 			}
 		}

@@ -132,6 +132,31 @@ last_event(LcBatch *batch, LcSubject *subject, LcRule *rule)
 }
 
 /*
+ * Has the timer, which was overdue when the stage was entered, fired in this stage before at the very same time? Then rules whose dates are past chain without
+ * end, and each batch would find the next of them due: that is an error in the definitions, which stops the chain here. An event or a person begins anew.
+ */
+static bool
+in_chain(LcBatch *batch, LcSubject *subject, LcRule *rule)
+{
+	LcLifecycle *lc = batch->lc;
+	Oid			types[4] = {lc->key_array_type, TIMESTAMPTZOID, TEXTOID, lc->stage_type};
+	Datum		args[4] = {lc_array(&subject->key, NULL, 1, lc->key_type), TimestampTzGetDatum(subject->since),
+		CStringGetTextDatum(rule->name), lc_stage_datum(lc, subject->stage)};
+	char	   *names;
+
+	lc_run_args(psprintf("SELECT string_agg(pg_catalog.format('\"%%s\"', c.rule), ', ' ORDER BY c.seq) FROM %1$s c "
+						 "WHERE c.subject_id = ANY ($1) AND c.seq >= (SELECT max(t.seq) FROM %1$s t WHERE t.subject_id = ANY ($1) "
+						 "AND t.at = $2 AND t.cause = 'timer' AND t.rule = $3 AND t.from_stage = $4 AND NOT EXISTS (SELECT FROM %1$s l "
+						 "WHERE l.subject_id = ANY ($1) AND l.seq > t.seq AND (l.event_at IS NOT NULL OR l.cause IN ('manual', 'delete'))))",
+						 lc->table_sql[LC_TRANSITIONS]), 4, types, args, NULL);
+	names = SPI_getvalue(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1);
+	SPI_freetuptable(SPI_tuptable);
+	if (names)
+		lc_report_cycle(batch, subject, rule, names);
+	return names != NULL;
+}
+
+/*
  * The timer of a subject, whose row is locked: does it fire? Sets the timer's result, and timer_fired. False: answers are not known yet.
  */
 bool
@@ -179,6 +204,8 @@ lc_timer_begin(LcBatch *batch, LcSubject *subject)
 		}
 		return true;
 	}
+	if (due <= subject->since && in_chain(batch, subject, rule))
+		return true;
 	subject->timer_fired = true;
 	subject->timer_due = due;
 	return true;

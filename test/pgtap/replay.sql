@@ -1,6 +1,6 @@
 -- A backfill asks every kind of rule as of the time at which it would have been asked; see as_of.sql for how conditions read event sources.
 \ir shop.psql
-SELECT plan(13);
+SELECT plan(16);
 
 SET lifecycle.capture = off;
 CREATE TABLE parts (customer_id bigint, name text, at date) PARTITION BY LIST (name);
@@ -76,6 +76,30 @@ SELECT define_transition('customer', 'retention', 'advocacy', on_event => 'paid'
 SELECT replay();
 SELECT is(days(7), 'awareness 06-01, consideration 06-03, conversion 01-01', 'a partition is part of its table; what has no time happens now');
 SELECT is(days(8), 'awareness 06-10, retention 06-10', 'a row of two sources is there from the first of its times on, and what becomes an event is asked as of its time');
+
+-- two dates that were past when the stage was entered: the earlier one first, as in the queue, whatever the priorities
+SELECT forget();
+SELECT define_transition('customer', 'awareness', 'consideration', on_event => 'purchase');
+SELECT define_transition('customer', 'consideration', 'lost', on_date => $$ customer.renewal_at + interval '1 day' $$, priority => 1);
+SELECT define_transition('customer', 'consideration', 'retention', on_date => 'customer.renewal_at');
+INSERT INTO customers (id, renewal_at) VALUES (10, '2025-01-01'), (11, '2025-01-01');
+SELECT past(10, 'purchase', '2025-06-03');
+SELECT event(11, 'purchase');
+SELECT run_due();
+SELECT replay();
+SELECT is(days(10), 'awareness 06-03, consideration 06-03, retention 06-03', 'of two overdue dates the earlier one comes first');
+SELECT is(path(11), path(10), 'as it did live');
+-- rules whose dates are past lead from one stage to the other without end
+SELECT forget();
+SELECT define_transition('customer', 'any', 'retention', on_date => 'customer.renewal_at', name => 'renewed');
+SELECT define_transition('customer', 'any', 'lost', on_date => $$ customer.renewal_at + interval '1 day' $$, name => 'over');
+SELECT define_transition('customer', 'any', 'advocacy', on_event => 'praise');
+INSERT INTO customers (id, renewal_at) VALUES (12, '2025-06-01');
+SELECT past(12, 'praise', '2025-05-31'), past(12, 'praise', '2025-06-05');
+SELECT replay();
+SELECT is(days(12), 'awareness 05-31, advocacy 05-31, retention 06-01, lost 06-02, retention 06-02, advocacy 06-05, retention 06-05, lost 06-05, retention 06-05',
+    'the chain is cut, and history goes on behind it');
+DELETE FROM customer.failures;
 
 -- entries, exits and goals of workflows
 SELECT forget();

@@ -1,6 +1,6 @@
 -- Rules that wait for time: after, without_event, on_date; they fire at their own time, follow what happens, and arm themselves again.
 \ir shop.psql
-SELECT plan(45);
+SELECT plan(51);
 
 -- after
 SELECT define_transition('customer', 'awareness', 'lost', after => '30 days');
@@ -103,6 +103,27 @@ SELECT is(path(26), 'awareness', 'nor the one whose date was taken away');
 SELECT advance_clock(until => '2026-08-03 00:00+00');
 SELECT is(since(22), '2026-08-03 00:00+00', 'it fires at its new time');
 SELECT is(causes(22), 'entry, timer:renewal', 'once');
+SELECT verified();
+
+-- rules whose dates are past lead from one stage to the other without end
+SELECT forget();
+SET statement_timeout = '1min';
+SELECT define_transition('customer', 'any', 'inactive', on_date => 'customer.renewal_at', name => 'over');
+SELECT define_transition('customer', 'any', 'retention', on_date => $$ customer.renewal_at + interval '1 day' $$, name => 'renewed');
+SELECT define_transition('customer', 'inactive', 'lost', on_event => 'left');
+INSERT INTO customers (id, renewal_at) VALUES (40, '2026-08-01'), (41, '2026-08-05');
+SELECT advance_clock('1 minute');
+SELECT is(causes(40), 'entry, timer:over, timer:renewed, timer:over', 'a rule that fires in the same stage at the same time again does not');
+SELECT results_eq('SELECT name, sqlstate, message FROM customer.failures WHERE subject_id = 40', $$ VALUES ('renewed', 'LC001', 'transition rules chain without end: "renewed", "over"') $$,
+    'a failure names the rules that follow each other');
+SELECT advance_clock('10 days');
+SELECT is(path(41), 'awareness > inactive > retention > inactive', 'those that become due while time passes do neither');
+SELECT results_eq('SELECT at FROM customer.transitions WHERE subject_id = 41 AND seq > 1 ORDER BY seq', $$ VALUES ('2026-08-05 00:00+00'::timestamptz), ('2026-08-06'), ('2026-08-06') $$,
+    'each at its time');
+SELECT event(41, 'left');
+SELECT run_due();
+SELECT is(path(41), 'awareness > inactive > retention > inactive > lost > inactive > retention > inactive', 'after an event they begin anew');
+RESET statement_timeout;
 SELECT verified();
 
 -- a rule that is dropped takes its timers along
