@@ -150,6 +150,25 @@ lc_load_runs(LcBatch *batch)
 		}
 }
 
+/* The end of a run by a trigger, in activity. */
+static void
+note_end(LcBatch *batch, LcBulk **bulk, Datum subject, Datum id, Datum version_id, Datum at, Datum reason)
+{
+	Datum		values[ACTIVITY_NATTS] = {0};
+	bool		nulls[ACTIVITY_NATTS];
+
+	memset(nulls, true, sizeof(nulls));
+	if (*bulk == NULL)
+		*bulk = lc_bulk_begin(batch->lc->tables[LC_ACTIVITY], ACTIVITY_NATTS);
+	lc_set(values, nulls, ACTIVITY_SUBJECT, subject);
+	lc_set(values, nulls, ACTIVITY_RUN, id);
+	lc_set(values, nulls, ACTIVITY_VERSION, version_id);
+	lc_set(values, nulls, ACTIVITY_AT, at);
+	lc_set_text(values, nulls, ACTIVITY_OUTCOME, "ended");
+	lc_set(values, nulls, ACTIVITY_DETAIL, reason);
+	lc_bulk_add(*bulk, values, nulls);
+}
+
 /* Runs that were there before and ended or converted here. */
 void
 lc_change_runs(LcBatch *batch)
@@ -225,22 +244,13 @@ lc_change_runs(LcBatch *batch)
 	{
 		HeapTuple	tuple = SPI_tuptable->vals[i];
 		TupleDesc	desc = SPI_tuptable->tupdesc;
-		Datum		values[ACTIVITY_NATTS] = {0};
-		bool		nulls[ACTIVITY_NATTS];
 		bool		isnull;
+		Datum		at = SPI_getbinval(tuple, desc, 4, &isnull);
 
-		memset(nulls, true, sizeof(nulls));
-		lc_set(values, nulls, ACTIVITY_AT, SPI_getbinval(tuple, desc, 4, &isnull));
 		if (isnull || !DatumGetBool(SPI_getbinval(tuple, desc, 6, &isnull)))
 			continue;
-		if (bulk == NULL)
-			bulk = lc_bulk_begin(lc->tables[LC_ACTIVITY], ACTIVITY_NATTS);
-		lc_set(values, nulls, ACTIVITY_SUBJECT, SPI_getbinval(tuple, desc, 1, &isnull));
-		lc_set(values, nulls, ACTIVITY_RUN, SPI_getbinval(tuple, desc, 2, &isnull));
-		lc_set(values, nulls, ACTIVITY_VERSION, SPI_getbinval(tuple, desc, 3, &isnull));
-		lc_set_text(values, nulls, ACTIVITY_OUTCOME, "ended");
-		lc_set(values, nulls, ACTIVITY_DETAIL, SPI_getbinval(tuple, desc, 5, &isnull));
-		lc_bulk_add(bulk, values, nulls);
+		note_end(batch, &bulk, SPI_getbinval(tuple, desc, 1, &isnull), SPI_getbinval(tuple, desc, 2, &isnull),
+				 SPI_getbinval(tuple, desc, 3, &isnull), at, SPI_getbinval(tuple, desc, 5, &isnull));
 	}
 	SPI_freetuptable(SPI_tuptable);
 	if (bulk)
@@ -297,6 +307,7 @@ lc_insert_runs(LcBatch *batch)
 	TimestampTz real_now = lc_now(false);
 	MemoryContext row;
 	LcBulk	   *bulk;
+	LcBulk	   *ends = NULL;
 	LcDue	   *due;
 	int64	   *ids;
 	int			n = 0;
@@ -322,9 +333,12 @@ lc_insert_runs(LcBatch *batch)
 
 			if (!run->begun)
 				continue;
+			run->id = ids[at++];
+			if (run->ended)
+				note_end(batch, &ends, batch->subjects[i].key, Int64GetDatum(run->id), Int32GetDatum(run->version_id),
+						 TimestampTzGetDatum(run->ended_at), CStringGetTextDatum(run->exit_reason));
 			old = MemoryContextSwitchTo(row);
 			memset(nulls, true, sizeof(nulls));
-			run->id = ids[at++];
 			if (run->version->first_step <= 0 && !run->ended)
 			{
 				run->ended = true;
@@ -368,6 +382,8 @@ lc_insert_runs(LcBatch *batch)
 			MemoryContextReset(row);
 		}
 	lc_bulk_end(bulk);
+	if (ends)
+		lc_bulk_end(ends);
 	MemoryContextDelete(row);
 	lc_due_insert(lc, due, ndue);
 }
