@@ -250,21 +250,21 @@ wanted_type(LcLifecycle *lc, Form_pg_attribute prototype)
 	return prototype->atttypid;
 }
 
-/* The next column of a table that is not dropped, from *number on, in a copy; NULL: there is none. */
-static Form_pg_attribute
-next_column(Oid table, AttrNumber *number)
+/* The next column of a table that is not dropped, from *number on; false: there is none. */
+static bool
+next_column(Oid table, AttrNumber *number, Form_pg_attribute column)
 {
 	HeapTuple	tuple;
 
-	while (HeapTupleIsValid(tuple = SearchSysCacheCopy2(ATTNUM, ObjectIdGetDatum(table), Int16GetDatum(*number))))
+	while (HeapTupleIsValid(tuple = SearchSysCache2(ATTNUM, ObjectIdGetDatum(table), Int16GetDatum(*number))))
 	{
-		Form_pg_attribute attribute = (Form_pg_attribute) GETSTRUCT(tuple);
-
+		memcpy(column, GETSTRUCT(tuple), ATTRIBUTE_FIXED_PART_SIZE);
+		ReleaseSysCache(tuple);
 		(*number)++;
-		if (!attribute->attisdropped)
-			return attribute;
+		if (!column->attisdropped)
+			return true;
 	}
-	return NULL;
+	return false;
 }
 
 /*
@@ -276,17 +276,16 @@ check_columns(LcLifecycle *lc, Oid table, const char *name, Oid prototype, bool 
 {
 	AttrNumber	wanted_number = 1;
 	AttrNumber	number = 1;
-	Form_pg_attribute wanted;
+	FormData_pg_attribute wanted;
+	FormData_pg_attribute column;
 
-	while ((wanted = next_column(prototype, &wanted_number)) != NULL)
+	while (next_column(prototype, &wanted_number, &wanted))
 	{
-		Form_pg_attribute column = next_column(table, &number);
-
-		if (column != NULL && strcmp(NameStr(column->attname), NameStr(wanted->attname)) == 0 &&
-			column->atttypid == wanted_type(lc, wanted) && (!in_place || number == wanted_number))
+		if (next_column(table, &number, &column) && strcmp(NameStr(column.attname), NameStr(wanted.attname)) == 0 &&
+			column.atttypid == wanted_type(lc, &wanted) && (!in_place || number == wanted_number))
 			continue;
 		mark_broken(lc, psprintf("table %s has not the columns that it was made with: %s is not there, or is not of type %s", name,
-								 quote_identifier(NameStr(wanted->attname)), format_type_be_qualified(wanted_type(lc, wanted))),
+								 quote_identifier(NameStr(wanted.attname)), format_type_be_qualified(wanted_type(lc, &wanted))),
 					psprintf("Give all columns of table %s their names, types and places back, or drop the lifecycle with "
 							 "lifecycle.drop_lifecycle('%s').", name, lc->name));
 		return;
