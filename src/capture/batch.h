@@ -315,8 +315,6 @@ extern int	lc_key_compare(LcLifecycle *lc, Datum a, Datum b);
 extern Datum lc_key_copy(LcLifecycle *lc, Datum key);
 extern void lc_run_events(LcLifecycle *lc, LcEvent **events, int n);
 extern LcColumns *lc_columns_make(Oid table, Bitmapset *attnums, bool all);
-/* Is one kept column the same in two rows? */
-extern bool lc_same_value(LcColumns *columns, int i, LcRow *a, LcRow *b);
 extern LcColumns *lc_source_columns(LcLifecycle *lc, LcSource *source);
 
 /* A lookup of rows by subject_id, the first column of a state table's primary key. */

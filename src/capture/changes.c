@@ -302,8 +302,9 @@ read_pairs(Changes *changes, LcColumns *columns, Tuplestorestate *before, Tuples
 	return aligned;
 }
 
-bool
-lc_same_value(LcColumns *columns, int i, LcRow *a, LcRow *b)
+/* Is one kept column the same in two rows? */
+static bool
+is_same(LcColumns *columns, int i, LcRow *a, LcRow *b)
 {
 	return a->nulls[i] == b->nulls[i] && (a->nulls[i] || datum_image_eq(a->values[i], b->values[i], columns->byvals[i], columns->lens[i]));
 }
@@ -314,7 +315,7 @@ changed_kept(LcColumns *columns, LcRow *before, LcRow *after)
 	Bitmapset  *changed = NULL;
 
 	for (int i = 0; i < columns->n; i++)
-		if (!lc_same_value(columns, i, before, after))
+		if (!is_same(columns, i, before, after))
 			changed = bms_add_member(changed, columns->attnums[i]);
 	return changed;
 }
