@@ -95,7 +95,7 @@ lc_guc_init(void)
 							 "record notes it in failures and goes on; raise raises it, for tests.",
 							 &lc_guc_on_error, LC_ON_ERROR_RECORD, on_error_options, PGC_SUSET, 0, NULL, NULL, NULL);
 	DefineCustomIntVariable("lifecycle.condition_timeout",
-							"Time that the conditions of one chunk of rows may take.",
+							"Time that a condition may take for one chunk of rows; in a workflow, for each thousand runs that come to a step.",
 							"0 switches the limit off.",
 							&lc_guc_condition_timeout, 5000, 0, INT_MAX, PGC_SUSET, GUC_UNIT_MS, NULL, NULL, NULL);
 	DefineCustomIntVariable("lifecycle.step_timeout",

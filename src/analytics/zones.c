@@ -6,7 +6,6 @@
  */
 #include "postgres.h"
 
-#include "catalog/checks.h"
 #include "catalog/owner.h"
 #include "catalog/sql.h"
 #include "compat.h"

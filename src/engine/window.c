@@ -60,7 +60,7 @@ lc_window_rows(int limit)
 	return limit > LC_SMALL_BATCH ? limit * LC_WINDOW_BATCHES : 0;
 }
 
-/* Of a key: sorts as its index does, as far as eight bytes tell. */
+/* Of a key, as far as eight bytes tell: sorts as its index does, texts by their bytes. */
 static uint64
 subject_order(LcLifecycle *lc, Datum key)
 {
