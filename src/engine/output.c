@@ -122,7 +122,7 @@ end_enrollments(LcRunBatch *batch)
 			lc_statement(psprintf("WITH held AS MATERIALIZED ("
 								  "SELECT subject_id, id FROM %s WHERE subject_id = ANY ($1) AND id = ANY ($2) AND ended_at IS NULL"
 								  " FOR NO KEY UPDATE SKIP LOCKED) "
-								  "UPDATE %s AS e SET ended_at = x.at, exit_reason = x.reason "
+								  "UPDATE %s AS e SET ended_at = GREATEST(x.at, e.entered_at), exit_reason = x.reason "
 								  "FROM unnest($1, $2, $3, $4) AS x (subject_id, id, at, reason), held "
 								  "WHERE e.subject_id = x.subject_id AND e.id = x.id AND held.subject_id = x.subject_id AND held.id = x.id"
 								  " AND e.subject_id = ANY ($1) RETURNING e.subject_id",

@@ -1,6 +1,6 @@
 -- The times of events: backwards, equal, several in one statement, in the future; what enrolls and what does not; events of nobody.
 \ir shop.psql
-SELECT plan(41);
+SELECT plan(43);
 
 SELECT define_transition('customer', 'awareness', 'consideration', on_event => 'a');
 SELECT define_transition('customer', 'consideration', 'conversion', on_event => 'b');
@@ -115,6 +115,14 @@ SELECT is(runs(51), 'w: …', 'out of nothing, in, and in once only');
 SELECT is(runs(52), 'w: …', 'an exit before the entry ends nothing');
 SELECT results_eq($$ SELECT entered_at, ended_at FROM customer.enrollments WHERE subject_id = 50 ORDER BY entered_at $$,
     $$ VALUES ('2026-02-01 01:00+00'::timestamptz, '2026-02-01 02:00+00'::timestamptz), ('2026-02-01 03:00+00', NULL) $$, 'each run with the times of its events');
+SELECT verified();
+-- a run that began with an event of the future does not end before it
+SELECT customer(60);
+SELECT define_workflow('customer', 'short', state => 'live', entry => on_event('later'), steps => lifecycle.exit('done'));
+SELECT event(60, 'later', now('customer') + interval '2 days');
+SELECT run_due();
+SELECT results_eq($$ SELECT entered_at, ended_at, exit_reason FROM customer.enrollments WHERE subject_id = 60 $$,
+    $$ SELECT now('customer') + interval '2 days', now('customer') + interval '2 days', 'done' $$, 'a run that began with an event of the future does not end before it');
 SELECT verified();
 
 SELECT * FROM finish();
