@@ -25,6 +25,7 @@ OBJS = \
 	src/capture/subjects.o \
 	src/capture/timers.o \
 	src/capture/triggers.o \
+	src/capture/when.o \
 	src/catalog/altered.o \
 	src/catalog/as_of.o \
 	src/catalog/bulk.o \

@@ -192,6 +192,43 @@ CALL lifecycle.backfill('person');
 RESET ROLE;
 SELECT * FROM verify('person');
 
+-- in a transaction without an event that somebody listens to no trigger is called; one event is enough for all that follows
+SET track_functions = 'all';
+INSERT INTO clicks (person, name) VALUES (81, 'nothing');
+SELECT pg_stat_force_next_flush();
+BEGIN;
+INSERT INTO clicks (person, name) VALUES (81, 'nothing');
+INSERT INTO clicks (person, name) SELECT 81, 'nothing' FROM generate_series(1, 3);
+SELECT funcname, calls FROM pg_stat_xact_user_functions WHERE schemaname = 'lifecycle';
+INSERT INTO clicks (person, name) VALUES (81, 'bye'), (82, 'nothing'), (81, 'bye');
+INSERT INTO clicks (person, name) VALUES (81, 'nothing');
+SELECT funcname, calls FROM pg_stat_xact_user_functions WHERE schemaname = 'lifecycle';
+ROLLBACK;
+RESET track_functions;
+-- of several parts of one statement, and of several updates by foreign keys, the server keeps the trigger event of the last, which wrote nothing
+INSERT INTO people (id) SELECT generate_series(83, 86);
+WITH first AS (INSERT INTO clicks (person, name) VALUES (83, 'signup')) INSERT INTO clicks (person, name) VALUES (84, 'nothing');
+WITH first AS (INSERT INTO clicks (person, name) VALUES (84, 'nothing')) INSERT INTO clicks (person, name) VALUES (84, 'signup');
+CREATE TABLE boxes (id int PRIMARY KEY);
+CREATE TABLE parcels (person bigint, box int REFERENCES boxes ON DELETE SET NULL, at timestamptz NOT NULL DEFAULT '2026-01-01 12:00+00');
+INSERT INTO boxes VALUES (1), (2), (3);
+INSERT INTO parcels VALUES (85, 1), (86, 2);
+SELECT define_event_source('person', 'parcels', subject_column => 'person', event_name => 'unpacked', time_column => 'at', becomes => 'event.box IS NULL');
+SELECT define_transition('person', 'new', 'asleep', on_event => 'unpacked', name => 'unpacked');
+DELETE FROM boxes WHERE id = 3;
+DELETE FROM boxes WHERE id IN (1, 3);
+INSERT INTO boxes VALUES (4), (5);
+DELETE FROM boxes;
+-- rows of partitions ask by themselves
+CREATE TABLE visits (person bigint, name text, at timestamptz NOT NULL, amount text) PARTITION BY RANGE (at);
+CREATE TABLE visits_jan PARTITION OF visits FOR VALUES FROM ('2026-01-01') TO ('2026-02-01');
+SELECT define_event_source('person', 'visits', subject_column => 'person', name_column => 'name', time_column => 'at');
+INSERT INTO people (id) VALUES (87);
+INSERT INTO visits VALUES (87, 'nothing', '2026-01-01');
+INSERT INTO visits VALUES (87, 'purchase', '2026-01-02'), (87, 'nothing', '2026-01-02');
+SELECT id, "to", event FROM log WHERE id BETWEEN 81 AND 87 AND seq > 1;
+SELECT drop_event_source('person', 'parcels'), drop_event_source('person', 'visits');
+
 -- definitions that cannot be loaded do not break the application
 BEGIN;
 ALTER TABLE clicks DROP COLUMN at;

@@ -5,6 +5,7 @@
 
 #include "fmgr.h"
 
+#include "capture/capture.h"
 #include "catalog/definitions.h"
 #include "guc.h"
 #include "worker/worker.h"
@@ -19,4 +20,5 @@ _PG_init(void)
 	lc_worker_init();			/* before lc_guc_init, which reserves the prefix of our settings */
 	lc_guc_init();
 	lc_definitions_init();
+	lc_when_init();
 }

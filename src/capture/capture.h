@@ -66,4 +66,7 @@ extern void lc_timers_arm(const char *lifecycle, const char *rule);
 /* Drops the triggers of a lifecycle from one table. */
 extern void lc_triggers_drop(const char *lifecycle, Oid table);
 
+/* Once in a process: the hook of when.c. */
+extern void lc_when_init(void);
+
 #endif							/* LC_CAPTURE_H */

@@ -1,7 +1,7 @@
 /*
  * listen.c: what the triggers on the user's tables call.
  *
- * Of an event source each row that is written asks lifecycle._listens, in the WHEN of a row trigger: is its name of interest to anybody? Most are not,
+ * Of an event source each row that is written asks, in the WHEN of a row trigger, whether its name is of interest to anybody (when.c). Most are not,
  * and cost that question. Those that are reach the row trigger at the end of the statement, which keeps them, and the statement trigger, which comes
  * behind all row triggers, folds them (collected.c). There are no transition tables: the server would write every row of a statement into them, and
  * COPY into a partitioned table would lose its multi-insert. Of the subject table all rows are of interest, so that has statement triggers with
@@ -31,7 +31,6 @@
 
 PG_FUNCTION_INFO_V1(lifecycle_capture_subject);
 PG_FUNCTION_INFO_V1(lifecycle_capture_event);
-PG_FUNCTION_INFO_V1(lifecycle__listens);
 
 /* Lifecycles that were not defined when their trigger fired: each is warned of once in a session. */
 static List *warned = NIL;
@@ -79,9 +78,6 @@ warn_broken(LcLifecycle *lc, const char *problem, const char *hint)
 				 errhint("%s", hint)));
 }
 
-/*
- * Loads the definitions of a lifecycle that this backend does not have at hand. Definitions that cannot be loaded must not break the application: they are warned of, and false is returned.
- */
 static bool
 load_lifecycle(const char *name, LcLifecycle **result)
 {
@@ -128,6 +124,14 @@ load_lifecycle(const char *name, LcLifecycle **result)
 	return loaded;
 }
 
+/* Definitions that cannot be loaded must not break the application: they are warned of, and false is returned. */
+bool
+lc_capture_load(const char *name, LcLifecycle **lc)
+{
+	*lc = lc_lifecycle_cached(name);
+	return *lc != NULL || load_lifecycle(name, lc);
+}
+
 /* The lifecycle whose trigger this is, or NULL when there is nothing to do. */
 static LcLifecycle *
 trigger_lifecycle(FunctionCallInfo fcinfo, int nargs)
@@ -146,8 +150,7 @@ trigger_lifecycle(FunctionCallInfo fcinfo, int nargs)
 	if (!lc_guc_capture)
 		return NULL;
 	AcceptInvalidationMessages();
-	lc = lc_lifecycle_cached(data->tg_trigger->tgargs[0]);
-	if (lc == NULL && !load_lifecycle(data->tg_trigger->tgargs[0], &lc))
+	if (!lc_capture_load(data->tg_trigger->tgargs[0], &lc))
 		return NULL;
 	if (lc == NULL)
 		warn_once(data->tg_trigger->tgargs[0], RelationGetRelationName(data->tg_relation));
@@ -160,44 +163,6 @@ trigger_lifecycle(FunctionCallInfo fcinfo, int nargs)
 }
 
 /* ----- event sources ----- */
-
-/* What one place that asks knows: it outlives no transaction, and so does the entry. */
-typedef struct Listening
-{
-	uint64		generation;		/* of the definitions when the entry was looked up */
-	LcLifecycle *lc;			/* NULL: there is none that works; the triggers will say so */
-} Listening;
-
-static void
-look_up(Listening *listening, const char *name)
-{
-	listening->generation = lc_definitions_generation();
-	listening->lc = lc_lifecycle_cached(name);
-	if (listening->lc == NULL)
-		(void) load_lifecycle(name, &listening->lc);
-	if (listening->lc && listening->lc->broken)
-		listening->lc = NULL;
-}
-
-/* Does anybody listen to events of this name? Arguments: lifecycle, name. Also true where that cannot be told. */
-Datum
-lifecycle__listens(PG_FUNCTION_ARGS)
-{
-	Listening  *listening = fcinfo->flinfo->fn_extra;
-	text	   *event = PG_GETARG_TEXT_PP(1);
-
-	if (!lc_guc_capture)
-		PG_RETURN_BOOL(false);
-	if (listening == NULL)
-	{
-		AcceptInvalidationMessages();
-		listening = fcinfo->flinfo->fn_extra = MemoryContextAllocZero(fcinfo->flinfo->fn_mcxt, sizeof(Listening));
-		look_up(listening, text_to_cstring(PG_GETARG_TEXT_PP(0)));
-	}
-	else if (listening->generation != lc_definitions_generation())
-		look_up(listening, text_to_cstring(PG_GETARG_TEXT_PP(0)));
-	PG_RETURN_BOOL(listening->lc == NULL || lc_listener_get(listening->lc, VARDATA_ANY(event), VARSIZE_ANY_EXHDR(event)) != NULL);
-}
 
 /* Is this the table of the source, or a partition of it? */
 static LcSource *
@@ -300,6 +265,7 @@ lifecycle_capture_event(PG_FUNCTION_ARGS)
 	LcLifecycle *lc = trigger_lifecycle(fcinfo, 2);
 	LcSource   *source;
 
+	lc_when_learn(fcinfo->flinfo->fn_oid);
 	if (lc == NULL)
 		return PointerGetDatum(NULL);
 	source = trigger_source(lc, data);

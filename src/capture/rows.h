@@ -32,6 +32,12 @@ extern TimestampTz lc_event_time(LcSource *source, Datum value, bool isnull, Tim
 extern LcEvent **lc_sort_events(LcLifecycle *lc, LcEvent *events, int n);
 extern LcRow *lc_row_keep(LcColumns *columns, TupleTableSlot *slot);
 
+/* listen.c: the lifecycle of that name, or NULL: there is none. False: its definitions cannot be loaded, which has been warned of. */
+extern bool lc_capture_load(const char *name, LcLifecycle **lc);
+
+/* when.c: notes the function of our triggers on sources. */
+extern void lc_when_learn(Oid function);
+
 /* collected.c: begins to collect the rows of a statement. */
 extern LcRows *lc_collect(LcLifecycle *lc, LcSource *source);
 

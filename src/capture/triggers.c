@@ -1,7 +1,7 @@
 /*
  * triggers.c: the triggers on the user's tables, as the definitions want them.
  *
- * What they do is said in listen.c. Those of sources ask at run time which names somebody listens to, so they need not change when that does.
+ * What they do is said in listen.c, why they have a WHEN in when.c. Those of sources ask at run time which names somebody listens to, so they need not change when that does.
  *
  * Creating a trigger takes ShareRowExclusiveLock on the table; a trigger that is there already takes none. The caller has checked that the current role
  * owns the subject table and may put triggers on the source.
@@ -132,7 +132,7 @@ create_source_triggers(LcLifecycle *lc, LcSource *source, List **wanted)
 	create_trigger(source->table, names[0],
 				   psprintf("AFTER %s ON %s FOR EACH ROW WHEN (lifecycle._listens(%s, %s)) %s", events, table,
 							quote_literal_cstr(lc->name), event, call), source->replicated, wanted);
-	create_trigger(source->table, names[1], psprintf("AFTER %s ON %s FOR EACH STATEMENT %s", events, table, call), false, wanted);
+	create_trigger(source->table, names[1], psprintf("AFTER %s ON %s FOR EACH STATEMENT WHEN (true) %s", events, table, call), false, wanted);
 	if (get_rel_relkind(source->table) == RELKIND_PARTITIONED_TABLE)
 		create_trigger(source->table, names[2], psprintf("BEFORE INSERT ON %s FOR EACH STATEMENT %s", table, call), false, wanted);
 }
