@@ -17,6 +17,7 @@ typedef struct LcStatement
 	Oid		   *types;
 	SPIPlanPtr	generic;
 	SPIPlanPtr	custom;
+	struct LcStatement *dense;	/* the same for many keys that lie close together, or NULL; its caller chooses */
 } LcStatement;
 
 #define LC_FEW_KEYS 16			/* up to here the generic plan */

@@ -234,15 +234,51 @@ append_parameters(StringInfo sql, LcLifecycle *lc, LcCondition *condition, bool 
 	appendStringInfo(sql, ") AS %s", condition->alias);
 }
 
-LcStatement *
-lc_rows_statement(LcLifecycle *lc, LcCondition **conditions, int n, const char *columns, bool subject, bool enrollment,
-				  const char *more_from)
+/*
+ * A column is one of the keys in an array argument. Where these are most of the keys between the least and the greatest of them ($3 and $4), the rows
+ * between are read in their order and the array is but looked into: a search of the index for each key takes twice as long, and reading all of
+ * the table, which the planner takes for cheaper than so many searches, as long as the table is big. COALESCE keeps the array from the index.
+ */
+static void
+append_in(StringInfo sql, const char *column, int argument, bool dense)
 {
-	const char *row = lc->quoted_name;
-	const char *key = quote_identifier(lc->key_column);
-	Oid			types[] = {lc->key_array_type, INT8ARRAYOID};
-	MemoryContext old = MemoryContextSwitchTo(lc_engine_state(lc)->context);
+	appendStringInfo(sql, dense ? "COALESCE(%s = ANY ($%d), false)" : "%s = ANY ($%d)", column, argument);
+	if (dense && argument == 1)
+		appendStringInfo(sql, " AND %s BETWEEN $3 AND $4", column);
+}
+
+static LcStatement *
+rows_statement(LcLifecycle *lc, LcCondition **conditions, int n, const char *columns, bool subject, bool enrollment, const char *more_from, bool dense)
+{
+	const char *key = psprintf("%s.%s", lc->quoted_name, quote_identifier(lc->key_column));
+	Oid			types[] = {lc->key_array_type, INT8ARRAYOID, lc->key_type, lc->key_type};
 	StringInfoData sql;
+
+	initStringInfo(&sql);
+	appendStringInfo(&sql, "SELECT %s, %s FROM %s AS %s", key, columns, lc->on_table_sql, lc->quoted_name);
+	if (subject)
+	{
+		appendStringInfo(&sql, " LEFT JOIN %s AS subject ON subject.subject_id = %s AND ", lc->table_sql[LC_SUBJECTS], key);
+		append_in(&sql, "subject.subject_id", 1, dense);
+	}
+	if (enrollment)
+	{
+		appendStringInfo(&sql, " LEFT JOIN %s AS enrollment ON enrollment.subject_id = %s AND ", lc->table_sql[LC_ENROLLMENTS], key);
+		append_in(&sql, "enrollment.id", 2, dense);
+		appendStringInfoString(&sql, " AND ");
+		append_in(&sql, "enrollment.subject_id", 1, dense);
+	}
+	for (int i = 0; i < n; i++)
+		append_parameters(&sql, lc, conditions[i], subject, enrollment);
+	appendStringInfo(&sql, "%s WHERE ", more_from ? more_from : "");
+	append_in(&sql, key, 1, dense);
+	return lc_statement(sql.data, dense ? 4 : 2, types);
+}
+
+LcStatement *
+lc_rows_statement(LcLifecycle *lc, LcCondition **conditions, int n, const char *columns, bool subject, bool enrollment, const char *more_from)
+{
+	MemoryContext old = MemoryContextSwitchTo(lc_engine_state(lc)->context);
 	LcStatement *statement;
 
 	for (int i = 0; i < n; i++)
@@ -250,18 +286,8 @@ lc_rows_statement(LcLifecycle *lc, LcCondition **conditions, int n, const char *
 		subject |= conditions[i]->reads_subject;
 		enrollment |= conditions[i]->reads_enrollment || conditions[i]->reads_event;
 	}
-	initStringInfo(&sql);
-	appendStringInfo(&sql, "SELECT %s.%s, %s FROM %s AS %s", row, key, columns, lc->on_table_sql, row);
-	if (subject)
-		appendStringInfo(&sql, " LEFT JOIN %s AS subject ON subject.subject_id = %s.%s AND subject.subject_id = ANY ($1)",
-						 lc->table_sql[LC_SUBJECTS], row, key);
-	if (enrollment)
-		appendStringInfo(&sql, " LEFT JOIN %s AS enrollment ON enrollment.subject_id = %s.%s AND enrollment.id = ANY ($2)"
-						 " AND enrollment.subject_id = ANY ($1)", lc->table_sql[LC_ENROLLMENTS], row, key);
-	for (int i = 0; i < n; i++)
-		append_parameters(&sql, lc, conditions[i], subject, enrollment);
-	appendStringInfo(&sql, "%s WHERE %s.%s = ANY ($1)", more_from ? more_from : "", row, key);
-	statement = lc_statement(sql.data, 2, types);
+	statement = rows_statement(lc, conditions, n, columns, subject, enrollment, more_from, false);
+	statement->dense = rows_statement(lc, conditions, n, columns, subject, enrollment, more_from, true);
 	MemoryContextSwitchTo(old);
 	return statement;
 }

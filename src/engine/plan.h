@@ -79,8 +79,8 @@ extern LcVersionPlan *lc_version_plan(LcLifecycle *lc, int version);
 extern LcStepPlan *lc_step_plan(LcVersionPlan *plan, int step);
 
 /*
- * A statement that reads the rows of many subjects: SELECT <key>, <columns> FROM <subject table> …, with the keys as $1 and their enrollments as $2;
- * the rows `subject` and `enrollment` are joined where they are wanted, and offered to the conditions. more_from is added to the FROM clause.
+ * A statement that reads the rows of many subjects: SELECT <key>, <columns> FROM <subject table> …, with the keys as $1 and their enrollments as $2,
+ * and in its `dense` form the least and the greatest key as $3 and $4; the rows `subject` and `enrollment` are joined where they are wanted, and offered to the conditions. more_from is added to the FROM clause.
  */
 extern LcStatement *lc_rows_statement(LcLifecycle *lc, LcCondition **conditions, int n, const char *columns, bool subject, bool enrollment,
 									  const char *more_from);

@@ -23,6 +23,9 @@
 #include "utils/memutils.h"
 #include "worker/worker.h"
 
+/* Integer keys are dense that are more than one in so many of those between them: reading five rows in their order costs what finding one does. */
+#define DENSE	5
+
 #define FOR_GROUP(run, batch, group) \
 	for (int _g = 0; _g < (group)->n && ((run) = &(batch)->runs[(group)->runs[_g]], true); _g++)
 
@@ -55,12 +58,31 @@ lc_note_activity(LcRunBatch *batch, int run, LcStepPlan *step, const char *outco
 	batch->runs[run].outputs++;
 }
 
-/* The arguments of a rows statement: the keys of the group's subjects and the numbers of its enrollments. */
-static void
-group_arguments(LcRunBatch *batch, const LcGroup *group, Datum *values)
+/* Are the keys many integers that lie close together? Then also gives the least and the greatest of them. */
+static bool
+are_dense(LcLifecycle *lc, const Datum *keys, int n, Datum *least, Datum *greatest)
+{
+	if (!lc->key_byval || n <= LC_FEW_KEYS)
+		return false;
+	*least = *greatest = keys[0];
+	for (int i = 1; i < n; i++)
+		if ((int64) keys[i] < (int64) *least)
+			*least = keys[i];
+		else if ((int64) keys[i] > (int64) *greatest)
+			*greatest = keys[i];
+	return (uint64) *greatest - (uint64) *least < (uint64) n * DENSE;
+}
+
+/*
+ * The arguments of a rows statement: the keys of the group's subjects, the numbers of its enrollments, and for the dense form the least and the
+ * greatest key. Returns the form of the statement that is for them.
+ */
+static LcStatement *
+group_arguments(LcRunBatch *batch, const LcGroup *group, LcStatement *statement, Datum values[4])
 {
 	Datum	   *keys = palloc(sizeof(Datum) * group->n);
 	Datum	   *ids = palloc(sizeof(Datum) * group->n);
+	bool		dense;
 	LcRun	   *run;
 
 	FOR_GROUP(run, batch, group)
@@ -68,18 +90,20 @@ group_arguments(LcRunBatch *batch, const LcGroup *group, Datum *values)
 		keys[_g] = run->due.subject;
 		ids[_g] = Int64GetDatum(run->due.enrollment);
 	}
+	dense = are_dense(batch->lc, keys, group->n, &values[2], &values[3]);
 	values[0] = lc_array(keys, NULL, group->n, batch->lc->key_type);
 	values[1] = lc_array(ids, NULL, group->n, INT8OID);
 	pfree(keys);
 	pfree(ids);
+	return dense && statement->dense ? statement->dense : statement;
 }
 
 void
 lc_group_execute(LcRunBatch *batch, const LcGroup *group, LcStatement *statement)
 {
-	Datum		values[2];
+	Datum		values[4];
 
-	group_arguments(batch, group, values);
+	statement = group_arguments(batch, group, statement, values);
 	lc_execute(statement, values, NULL, group->n);
 	pfree(DatumGetPointer(values[0]));
 	pfree(DatumGetPointer(values[1]));
@@ -88,9 +112,9 @@ lc_group_execute(LcRunBatch *batch, const LcGroup *group, LcStatement *statement
 void
 lc_group_execute_rows(LcRunBatch *batch, const LcGroup *group, LcStatement *statement, LcRowFunction row, void *arg)
 {
-	Datum		values[2];
+	Datum		values[4];
 
-	group_arguments(batch, group, values);
+	statement = group_arguments(batch, group, statement, values);
 	lc_execute_rows(statement, values, NULL, group->n, row, arg);
 	pfree(DatumGetPointer(values[0]));
 	pfree(DatumGetPointer(values[1]));
