@@ -223,10 +223,14 @@ DELETE FROM boxes;
 CREATE TABLE visits (person bigint, name text, at timestamptz NOT NULL, amount text) PARTITION BY RANGE (at);
 CREATE TABLE visits_jan PARTITION OF visits FOR VALUES FROM ('2026-01-01') TO ('2026-02-01');
 SELECT define_event_source('person', 'visits', subject_column => 'person', name_column => 'name', time_column => 'at');
-INSERT INTO people (id) VALUES (87);
+INSERT INTO people (id) VALUES (87), (88);
 INSERT INTO visits VALUES (87, 'nothing', '2026-01-01');
 INSERT INTO visits VALUES (87, 'purchase', '2026-01-02'), (87, 'nothing', '2026-01-02');
-SELECT id, "to", event FROM log WHERE id BETWEEN 81 AND 87 AND seq > 1;
+BEGIN;
+INSERT INTO visits VALUES (88, 'nothing', '2026-01-01');
+INSERT INTO visits_jan VALUES (88, 'purchase', '2026-01-01');
+COMMIT;
+SELECT id, "to", event FROM log WHERE id BETWEEN 81 AND 88 AND seq > 1;
 SELECT drop_event_source('person', 'parcels'), drop_event_source('person', 'visits');
 
 -- definitions that cannot be loaded do not break the application

@@ -5,8 +5,9 @@
  * server parses and compiles both for each statement, which for an INSERT of one row is a fifth of its cost. A hook therefore gives the statement
  * compiled conditions of our own, which also know more: the row trigger's that of the source (as the trigger itself asks it), the other's that no row
  * has got past the first in this transaction, so that there is nothing to fold. In the transaction, not in the statement: of several statements that
- * foreign keys run in one query the server keeps the last trigger event alone. Where the hook does not come (COPY, partitions), and for whatever is
- * not in order, the server does what the definition of the trigger says, and the triggers say what is wrong.
+ * foreign keys run in one query the server keeps the last trigger event alone. Where the hook does not come (COPY, partitions), behind a statement on
+ * the root of partitions, before which collecting has begun, and for whatever is not in order, the server does what the definition of the trigger
+ * says, and the triggers say what is wrong.
  *
  * Invalidations are accepted first: a long transaction that repeats a prepared INSERT would otherwise never learn of a new definition.
  */
@@ -166,7 +167,7 @@ prepare_conditions(EState *estate, ResultRelInfo *result)
 			continue;
 		if (TRIGGER_FOR_ROW(trigger->tgtype))
 			result->ri_TrigWhenExprs[i] = row_state(estate, table, trigger);
-		else
+		else if (result->ri_RelationDesc->rd_rel->relkind != RELKIND_PARTITIONED_TABLE)
 		{
 			result->ri_TrigWhenExprs[i] = MemoryContextAllocZero(estate->es_query_cxt, sizeof(ExprState));
 			init_state(result->ri_TrigWhenExprs[i], any_row_was_heard);
