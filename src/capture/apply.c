@@ -72,6 +72,8 @@ add_transition(LcBatch *batch, LcBulk *bulk, LcSubject *subject, LcTransition *t
 	lc_set(values, nulls, TRANSITION_AT, TimestampTzGetDatum(transition->at));
 	lc_set_text(values, nulls, TRANSITION_CAUSE, transition->cause);
 	lc_set_text(values, nulls, TRANSITION_RULE, transition->rule);
+	if (transition->date != DT_NOEND)
+		lc_set(values, nulls, TRANSITION_EVENT_AT, TimestampTzGetDatum(transition->date));
 	if (event)
 	{
 		lc_set(values, nulls, TRANSITION_EVENT_AT, TimestampTzGetDatum(event->at));

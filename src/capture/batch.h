@@ -119,6 +119,7 @@ typedef struct LcTransition
 	TimestampTz at;
 	TimestampTz since;
 	LcEvent    *event;
+	TimestampTz date;			/* that a rule on_date has fired for; DT_NOEND: none */
 	const char *cause;
 	const char *rule;
 	int64		enrollment;
@@ -161,7 +162,6 @@ typedef struct LcReplay
 {
 	TimestampTz at;				/* the time that history has come to */
 	TimestampTz clock;			/* of the last timer that fired */
-	LcTransition *chain;		/* the last transition before that; NULL: there is none */
 	TimestampTz *last_events;	/* by rule: of the rules without_event; DT_NOBEGIN: none */
 	TimestampTz *not_before;	/* by rule: when its condition was not true, the next time to ask */
 	int			stage_version;	/* not_before holds for this LcSubject.version */
@@ -229,6 +229,7 @@ typedef struct LcCapture
 	LcStatement *runs_update;
 	LcStatement *fail;
 	LcStatement *timers;
+	LcStatement *fired;
 	LcStatement *delete_runs;
 	LcStatement *delete_due;
 	LcStatement *delete_subjects;
@@ -345,7 +346,6 @@ extern char *lc_becomes_lateral(LcLifecycle *lc, LcSource *source, const char *a
 
 /* fold.c */
 extern bool lc_fold(LcBatch *batch, LcSubject *subject);
-extern void lc_report_cycle(LcBatch *batch, LcSubject *subject, LcRule *rule, const char *names);
 extern bool lc_rule_from(const LcRule *rule, int stage);
 
 /* runs.c */
@@ -363,9 +363,8 @@ extern bool lc_subject_zone(LcBatch *batch, LcSubject *subject, const char **zon
 extern bool lc_subject_add(LcBatch *batch, LcSubject *subject, TimestampTz at, const Interval *interval, TimestampTz *result);
 extern bool lc_rule_due(LcBatch *batch, LcSubject *subject, LcRule *rule, TimestampTz *due);
 
-
-/* replay.c: the rule whose timer fired first before the next event, or now: NULL when there is none. False: waits for answers. */
-extern bool lc_replay_timer(LcBatch *batch, LcSubject *subject, LcRule **rule);
+/* replay.c: the rule whose timer fired first before the next event, or now, and when it was due: NULL when there is none. False: waits for answers. */
+extern bool lc_replay_timer(LcBatch *batch, LcSubject *subject, LcRule **rule, TimestampTz *due);
 extern void lc_replay_event(LcBatch *batch, LcSubject *subject);
 
 #endif							/* LC_BATCH_H */

@@ -80,6 +80,7 @@ transit(LcBatch *batch, LcSubject *subject, int to, TimestampTz at, const char *
 	transition->at = subject->stage == LC_NO_STAGE ? at : Max(at, subject->since);
 	transition->since = subject->since;
 	transition->event = subject->event;
+	transition->date = DT_NOEND;
 	transition->cause = cause;
 	transition->rule = rule;
 	if (subject->last)
@@ -102,8 +103,19 @@ hit(LcBatch *batch, LcRule *rule)
 	batch->tallies[rule - batch->lc->rules].hits++;
 }
 
-void
-lc_report_cycle(LcBatch *batch, LcSubject *subject, LcRule *rule, const char *names)
+/* The timer of a rule moves the subject. */
+static void
+fire(LcBatch *batch, LcSubject *subject, LcRule *rule, TimestampTz at, TimestampTz due)
+{
+	LcTransition *transition = transit(batch, subject, rule->to, at, "timer", rule->name);
+
+	hit(batch, rule);
+	if (rule->trigger == LC_RULE_DATE)
+		transition->date = due;
+}
+
+static void
+report_cycle(LcBatch *batch, LcSubject *subject, LcRule *rule, const char *names)
 {
 	if (lc_guc_on_error == LC_ON_ERROR_RAISE)
 		ereport(ERROR,
@@ -131,7 +143,7 @@ in_cycle(LcBatch *batch, LcSubject *subject, LcRule *rule)
 		initStringInfo(&names);
 		for (int j = i; j < subject->nfired; j++)
 			appendStringInfo(&names, "%s\"%s\"", j > i ? ", " : "", subject->fired[j].rule->name);
-		lc_report_cycle(batch, subject, rule, names.data);
+		report_cycle(batch, subject, rule, names.data);
 		return true;
 	}
 	if (subject->fired == NULL)
@@ -631,8 +643,7 @@ fold_begin(LcBatch *batch, LcSubject *subject)
 		if (!subject->timer_fired)
 			return true;
 		rule = lc_rule_by_id(batch->lc, subject->timer->due->program);
-		hit(batch, rule);
-		(void) transit(batch, subject, rule->to, time_of(batch, subject), "timer", rule->name);
+		fire(batch, subject, rule, time_of(batch, subject), subject->timer_due);
 		return true;
 	}
 	if (subject->inserted || subject->changed)
@@ -642,30 +653,6 @@ fold_begin(LcBatch *batch, LcSubject *subject)
 	}
 	else
 		subject->phase = LC_PHASE_CHANGE;
-	return true;
-}
-
-/* The same as in_cycle for a timer of history: has it fired in this stage before, at the very same time and without an event since? */
-static bool
-timer_in_cycle(LcBatch *batch, LcSubject *subject, LcRule *rule)
-{
-	LcTransition *first = subject->replay->chain ? subject->replay->chain->next : subject->transitions;
-	LcTransition *again = NULL;
-	StringInfoData names;
-
-	for (LcTransition *transition = first; transition; transition = transition->next)
-	{
-		if (transition->event)
-			again = NULL;
-		else if (transition->from == subject->stage && strcmp(transition->cause, "timer") == 0 && strcmp(transition->rule, rule->name) == 0)
-			again = transition;
-	}
-	if (again == NULL)
-		return false;
-	initStringInfo(&names);
-	for (LcTransition *transition = again; transition; transition = transition->next)
-		appendStringInfo(&names, "%s\"%s\"", transition == again ? "" : ", ", transition->rule);
-	lc_report_cycle(batch, subject, rule, names.data);
 	return true;
 }
 
@@ -683,24 +670,15 @@ fold_next(LcBatch *batch, LcSubject *subject)
 	subject->event = NULL;
 	if (subject->replay)
 	{
-		TimestampTz clock = subject->replay->clock;
+		TimestampTz due;
 
-		if (!lc_replay_timer(batch, subject, &rule))
+		if (!lc_replay_timer(batch, subject, &rule, &due))
 			return false;
 		if (rule)
 		{
-			if (subject->replay->clock > clock)
-				subject->replay->chain = subject->last;
-			if (timer_in_cycle(batch, subject, rule))
-			{
-				/* no more in this stage; history goes on */
-				subject->replay->not_before[rule - batch->lc->rules] = DT_NOEND;
-				return true;
-			}
-			hit(batch, rule);
 			subject->nfired = 0;
 			subject->after = LC_PHASE_NEXT;
-			(void) transit(batch, subject, rule->to, subject->replay->clock, "timer", rule->name);
+			fire(batch, subject, rule, subject->replay->clock, due);
 			return true;
 		}
 	}

@@ -50,7 +50,6 @@ begin_replay(LcBatch *batch, LcSubject *subject)
 
 	replay->at = subject->since;
 	replay->clock = DT_NOBEGIN;
-	replay->chain = NULL;
 	replay->stage_version = -1;
 	replay->last_events = palloc(n * 2 * sizeof(TimestampTz));
 	replay->not_before = replay->last_events + n;
@@ -76,8 +75,18 @@ lc_replay_event(LcBatch *batch, LcSubject *subject)
 	}
 }
 
+/* The same as has_fired of timers.c, of the history that is being replayed. */
+static bool
+has_fired(LcSubject *subject, LcRule *rule, TimestampTz date)
+{
+	for (LcTransition *transition = subject->transitions; transition; transition = transition->next)
+		if (transition->date == date && strcmp(transition->rule, rule->name) == 0)
+			return true;
+	return false;
+}
+
 bool
-lc_replay_timer(LcBatch *batch, LcSubject *subject, LcRule **first)
+lc_replay_timer(LcBatch *batch, LcSubject *subject, LcRule **first, TimestampTz *first_due)
 {
 	LcLifecycle *lc = batch->lc;
 	LcReplay   *replay = subject->replay;
@@ -111,6 +120,8 @@ lc_replay_timer(LcBatch *batch, LcSubject *subject, LcRule **first)
 				continue;
 			if (!lc_rule_due(batch, subject, candidate, &due))
 				return false;
+			if (candidate->trigger == LC_RULE_DATE && due <= subject->since && has_fired(subject, candidate, due))
+				continue;
 			due = Max(due, replay->not_before[i]);
 			at = Max(due, subject->since);
 			/* of those that were overdue when the stage was entered, that of the earlier date, as in the queue */
@@ -146,6 +157,7 @@ lc_replay_timer(LcBatch *batch, LcSubject *subject, LcRule **first)
 		}
 		replay->clock = earliest;
 		*first = rule;
+		*first_due = earliest_due;
 		return true;
 	}
 }

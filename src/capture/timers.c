@@ -4,6 +4,9 @@
  * A timer is a row of the due queue, armed when the subject enters a stage that the rule leaves. An event costs it nothing: only when the timer fires is
  * the last event looked up, under the lock of the subject, and the timer put off until that is long enough ago. An event that has
  * been committed by then wins, also one of the very same time; one that is being committed holds the subject's lock, and the timer is left alone.
+ *
+ * A date comes once: a rule that has fired for a subject and a date, which its transition says, does not fire for it again, also when the stage is
+ * entered again; rules whose dates are past would else lead from one stage to the other for ever. Another date is another one.
  */
 #include "postgres.h"
 
@@ -132,28 +135,24 @@ last_event(LcBatch *batch, LcSubject *subject, LcRule *rule)
 }
 
 /*
- * Has the timer, which was overdue when the stage was entered, fired in this stage before at the very same time? Then rules whose dates are past chain without
- * end, and each batch would find the next of them due: that is an error in the definitions, which stops the chain here. An event or a person begins anew.
+ * Has the rule fired for that date before, since the subject's row is there? Transitions of earlier versions do not say for which one: it is their time
+ * unless it was past already.
  */
 static bool
-in_chain(LcBatch *batch, LcSubject *subject, LcRule *rule)
+has_fired(LcBatch *batch, LcSubject *subject, LcRule *rule, TimestampTz date)
 {
 	LcLifecycle *lc = batch->lc;
-	Oid			types[4] = {lc->key_array_type, TIMESTAMPTZOID, TEXTOID, lc->stage_type};
-	Datum		args[4] = {lc_array(&subject->key, NULL, 1, lc->key_type), TimestampTzGetDatum(subject->since),
-		CStringGetTextDatum(rule->name), lc_stage_datum(lc, subject->stage)};
-	char	   *names;
+	Datum		args[3] = {lc_array(&subject->key, NULL, 1, lc->key_type), CStringGetTextDatum(rule->name), TimestampTzGetDatum(date)};
+	bool		fired;
 
-	lc_run_args(psprintf("SELECT string_agg(pg_catalog.format('\"%%s\"', c.rule), ', ' ORDER BY c.seq) FROM %1$s c "
-						 "WHERE c.subject_id = ANY ($1) AND c.seq >= (SELECT max(t.seq) FROM %1$s t WHERE t.subject_id = ANY ($1) "
-						 "AND t.at = $2 AND t.cause = 'timer' AND t.rule = $3 AND t.from_stage = $4 AND NOT EXISTS (SELECT FROM %1$s l "
-						 "WHERE l.subject_id = ANY ($1) AND l.seq > t.seq AND (l.event_at IS NOT NULL OR l.cause IN ('manual', 'delete'))))",
-						 lc->table_sql[LC_TRANSITIONS]), 4, types, args, NULL);
-	names = SPI_getvalue(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1);
+	lc_execute(lc_batch_statement(batch, &batch->capture->fired,
+						 psprintf("SELECT FROM %1$s t WHERE t.subject_id = ANY ($1) AND t.cause = 'timer' AND t.rule = $2 "
+								  "AND COALESCE(t.event_at, t.at) = $3 AND NOT EXISTS (SELECT FROM %1$s d WHERE d.subject_id = ANY ($1) "
+								  "AND d.seq > t.seq AND d.cause = 'delete')", lc->table_sql[LC_TRANSITIONS]),
+						 3, (Oid[3]) {lc->key_array_type, TEXTOID, TIMESTAMPTZOID}), args, NULL, 1);
+	fired = SPI_processed > 0;
 	SPI_freetuptable(SPI_tuptable);
-	if (names)
-		lc_report_cycle(batch, subject, rule, names);
-	return names != NULL;
+	return fired;
 }
 
 /*
@@ -204,7 +203,8 @@ lc_timer_begin(LcBatch *batch, LcSubject *subject)
 		}
 		return true;
 	}
-	if (due <= subject->since && in_chain(batch, subject, rule))
+	/* the first transition is the entry, and what has fired for this date was not before it */
+	if (rule->trigger == LC_RULE_DATE && due <= subject->since && subject->seq > 1 && has_fired(batch, subject, rule, due))
 		return true;
 	subject->timer_fired = true;
 	subject->timer_due = due;

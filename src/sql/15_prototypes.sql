@@ -39,7 +39,7 @@ COMMENT ON COLUMN lifecycle._transitions.from_stage IS 'The stage that was left;
 COMMENT ON COLUMN lifecycle._transitions.to_stage IS 'The stage that was entered; NULL: the subject''s row was deleted.';
 COMMENT ON COLUMN lifecycle._transitions.at IS 'When: the time of the event, but never before the stage that was left was entered.';
 COMMENT ON COLUMN lifecycle._transitions.since IS 'When from_stage was entered.';
-COMMENT ON COLUMN lifecycle._transitions.event_at IS 'The event''s own time.';
+COMMENT ON COLUMN lifecycle._transitions.event_at IS 'The event''s own time; the date, of a rule on_date.';
 COMMENT ON COLUMN lifecycle._transitions.cause IS 'entry, rule, timer, workflow, manual or delete.';
 COMMENT ON COLUMN lifecycle._transitions.rule IS 'Name of the transition rule, or of the workflow whose step set the stage.';
 COMMENT ON COLUMN lifecycle._transitions.event_source IS 'The event source whose row caused it.';

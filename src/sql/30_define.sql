@@ -143,7 +143,7 @@ CREATE FUNCTION lifecycle.define_transition(
     LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'lifecycle_define_transition';
 COMMENT ON FUNCTION lifecycle.define_transition(text, text, text, text, text, interval, text, text, text, integer, text) IS
 'Defines a rule that moves subjects from one stage, several (''{a,b}''), every one (''any'') or none (NULL: new subjects) to another.
-Triggers: on_event; after so long in the stage; without_event for so long; on_date, an expression over the subject''s row (a date or a timestamp without time zone is taken in the subject''s zone); else the condition becoming true. condition: SQL over the subject''s row (by the lifecycle''s name), subject, event. source: the event source that is meant. priority: the lowest number wins, ties by name. name: default from, to and trigger.
+Triggers: on_event; after so long in the stage; without_event for so long; on_date, an expression over the subject''s row (a date or a timestamp without time zone is taken in the subject''s zone), once for a subject and a date, at once when it is past; else the condition becoming true. condition: SQL over the subject''s row (by the lifecycle''s name), subject, event. source: the event source that is meant. priority: the lowest number wins, ties by name. name: default from, to and trigger.
 Returns created, unchanged or replaced. Errors: unknown stages, events or sources, triggers that exclude each other, conditions that do not bind.';
 
 CREATE FUNCTION lifecycle.define_transition(

@@ -177,7 +177,7 @@ WITH clock AS (
                    ELSE t.cause
                END,
                'event ' || t.event_name || coalesce(' (row ' || t.event_id || ' of ' || t.event_source || ')', ''),
-               CASE WHEN t.event_at <> t.at THEN 'event time ' || date_trunc('second', t.event_at) END,
+               CASE WHEN t.event_at <> t.at THEN CASE t.cause WHEN 'timer' THEN 'date ' ELSE 'event time ' END || date_trunc('second', t.event_at) END,
                CASE WHEN t.cause <> 'manual' THEN t.reason END,
                'after ' || nullif(date_trunc('second', t.at - t.since), interval '0'))
       FROM %1$I.transitions t
