@@ -12,6 +12,7 @@
 #define LC_MAX_STEP_DEPTH	100		/* nesting of branches */
 #define LC_MAX_CONDITION	65536	/* bytes of one condition */
 #define LC_MAX_ROUNDS		100		/* transitions of one subject that chain without an event */
+#define LC_MAX_TURNS		100		/* runs and timers that set off each other, with nothing new and no time in between */
 #define LC_QUARANTINE		100		/* errors in a row after which a rule is skipped until it is defined again */
 
 #endif							/* LIFECYCLE_H */

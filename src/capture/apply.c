@@ -182,6 +182,7 @@ arm_timers(LcBatch *batch)
 		row->entered_at = batch->now;
 		row->program = arm->rule->id;
 		row->kind = LC_DUE_RULE;
+		row->turns = lc_is_pause(arm->subject->since, arm->due) ? 0 : Min(arm->subject->turns, LC_MAX_TURNS);
 	}
 	lc_due_insert(lc, due, ndue);
 }

@@ -27,6 +27,8 @@
 #include "utils/typcache.h"
 #include "worker/worker.h"
 
+int			(*lc_turns_of) (LcLifecycle *lc, Datum subject) = NULL;
+
 static bool
 is_timer(const LcRule *rule)
 {
@@ -251,6 +253,8 @@ lc_batch_add(LcBatch *batch, Datum key)
 	subject->key = key;
 	subject->now = batch->now;
 	subject->stage = LC_NO_STAGE;
+	if (lc_turns_of)
+		subject->turns = lc_turns_of(batch->lc, key) + 1;
 	return subject;
 }
 
@@ -271,6 +275,8 @@ report_statistics(LcBatch *batch)
 		lc_stats_count(lc->name, "events without subject", batch->orphans);
 	if (batch->suppressed)
 		lc_stats_count(lc->name, "re-entries suppressed", batch->suppressed);
+	if (batch->loops)
+		lc_stats_count(lc->name, "endless loops cut", batch->loops);
 	if (batch->bad_zones)
 		lc_stats_count(lc->name, "unknown time zones", batch->bad_zones);
 }

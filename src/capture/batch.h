@@ -212,6 +212,8 @@ typedef struct LcSubject
 	bool		enrolled;		/* result of `enroll` */
 	bool		timer_fired;
 	TimestampTz timer_due;		/* when that was due, seen from now */
+	int			turns;			/* of what is begun or armed for it here (LcDue); 0: the application has set it off */
+	const char *cut;			/* what was not, the last of it, since it loops */
 	LcReplay   *replay;
 	LcPlace		place;
 	LcPlace		old_place;
@@ -294,6 +296,7 @@ typedef struct LcBatch
 	List	   *arms;			/* LcArm */
 	int64		orphans;		/* events without a subject */
 	int64		suppressed;		/* re-entries that the workflow's rule forbids */
+	int64		loops;			/* endless ones that were cut */
 	int64		bad_zones;
 } LcBatch;
 
@@ -347,6 +350,7 @@ extern char *lc_becomes_lateral(LcLifecycle *lc, LcSource *source, const char *a
 /* fold.c */
 extern bool lc_fold(LcBatch *batch, LcSubject *subject);
 extern bool lc_rule_from(const LcRule *rule, int stage);
+extern bool lc_loops(LcBatch *batch, LcSubject *subject, LcRule *rule, LcVersion *version);
 
 /* runs.c */
 extern void lc_load_runs(LcBatch *batch);

@@ -30,6 +30,12 @@ typedef struct LcMove
 } LcMove;
 
 /*
+ * Set while the runner is at work, whose moves, timers and statements are no news: LcDue.turns of what it runs for that subject. NULL: what is captured comes
+ * from the application.
+ */
+extern int	(*lc_turns_of) (LcLifecycle *lc, Datum subject);
+
+/*
  * Locks the subjects (creating missing rows), looks, moves them, and does all that follows: chained rules, entries, exits and goals, timers. At most
  * one move per subject. With skip_locked it never waits for a subject. In the caller's transaction, as the caller of lc_identity_owner.
  */

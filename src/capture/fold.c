@@ -128,6 +128,36 @@ report_cycle(LcBatch *batch, LcSubject *subject, LcRule *rule, const char *names
 }
 
 /*
+ * Have runs and timers set off each other so often that they would for ever, each in a transaction of its own? Then this one is left out, the timer of a rule
+ * or (rule NULL) a run of a version, which ends it: an event, a changed row, a call by hand or time that passes begins anew.
+ */
+bool
+lc_loops(LcBatch *batch, LcSubject *subject, LcRule *rule, LcVersion *version)
+{
+	const char *what = rule ? "the timer of rule" : "workflow";
+	const char *name = rule ? rule->name : version->workflow;
+
+	if (subject->turns < LC_MAX_TURNS)
+		return false;
+	if (subject->cut == name)
+		return true;
+	if (lc_guc_on_error == LC_ON_ERROR_RAISE)
+		ereport(ERROR,
+				(errcode(ERRCODE_LC_RULE_CYCLE),
+				 errmsg("%s \"%s\" of lifecycle \"%s\" loops without end", what, name, batch->lc->name),
+				 errdetail("%d runs and timers have set off each other, without an event, a change or a second in between.", LC_MAX_TURNS),
+				 errhint("Let a step wait (delay), let the workflow be entered again only after an interval (reentry), "
+						 "or change the step or rule that leads back.")));
+	lc_record_failure(batch, subject->key, rule ? "timer" : "trigger", name, ERRCODE_LC_RULE_CYCLE,
+					  psprintf("%s \"%s\" loops without end: %d runs and timers have set off each other, without an event, a change or a second in "
+							   "between; let a step wait (delay), let the workflow be entered again only after an interval (reentry), or change "
+							   "the step or rule that leads back", what, name, LC_MAX_TURNS));
+	subject->cut = name;
+	batch->loops++;
+	return true;
+}
+
+/*
  * Has the rule fired in this stage before, without an event in between? Then the rules chain without end: that is an error in the definitions, which
  * stops the chain there.
  */
@@ -243,15 +273,21 @@ static bool
 begin_run(LcBatch *batch, LcSubject *subject, LcVersion *version, TimestampTz at)
 {
 	LcRun	   *run;
+	bool		again = false;
 
 	for (run = subject->runs; run; run = run->next)
 	{
-		if (strcmp(run->workflow, version->workflow) == 0 && !may_enter_again(batch, subject, version, run, at))
+		if (strcmp(run->workflow, version->workflow) != 0)
+			continue;
+		again = true;
+		if (!may_enter_again(batch, subject, version, run, at))
 		{
 			batch->suppressed++;
 			return false;
 		}
 	}
+	if (again && lc_loops(batch, subject, NULL, version))
+		return false;
 	run = palloc0(sizeof(LcRun));
 	run->version = version;
 	run->version_id = version->id;

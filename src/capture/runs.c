@@ -370,6 +370,7 @@ lc_insert_runs(LcBatch *batch)
 				first->step = run->version->first_step;
 				first->kind = LC_DUE_STEP;
 				first->shadow = run->version->shadow;
+				first->turns = Min(batch->subjects[i].turns, LC_MAX_TURNS);
 			}
 			if (run->converted)
 				lc_set(values, nulls, RUN_CONVERTED, TimestampTzGetDatum(run->converted_at));

@@ -206,6 +206,8 @@ lc_timer_begin(LcBatch *batch, LcSubject *subject)
 	/* the first transition is the entry, and what has fired for this date was not before it */
 	if (rule->trigger == LC_RULE_DATE && due <= subject->since && subject->seq > 1 && has_fired(batch, subject, rule, due))
 		return true;
+	if (lc_loops(batch, subject, rule, NULL))
+		return true;
 	subject->timer_fired = true;
 	subject->timer_due = due;
 	return true;

@@ -92,7 +92,8 @@ read_due(Claim *claim, LcDue *due)
 	due->entered_at = DatumGetTimestampTz(values[LC_DUE_ENTERED - 1]);
 	due->program = DatumGetInt32(values[LC_DUE_PROGRAM - 1]);
 	due->step = DatumGetInt32(values[LC_DUE_STEP_NUMBER - 1]);
-	due->attempts = DatumGetInt16(values[LC_DUE_ATTEMPTS - 1]);
+	due->attempts = Max(DatumGetInt16(values[LC_DUE_ATTEMPTS - 1]), 0);
+	due->turns = Max(-DatumGetInt16(values[LC_DUE_ATTEMPTS - 1]), 0);
 	due->kind = DatumGetChar(values[LC_DUE_KIND - 1]);
 	due->shadow = DatumGetBool(values[LC_DUE_SHADOW - 1]);
 	due->tid = slot->tts_tid;

@@ -57,7 +57,7 @@ lc_due_insert(LcLifecycle *lc, const LcDue *rows, int n)
 		values[LC_DUE_ENTERED - 1] = TimestampTzGetDatum(row->entered_at);
 		values[LC_DUE_PROGRAM - 1] = Int32GetDatum(row->program);
 		values[LC_DUE_STEP_NUMBER - 1] = Int32GetDatum(row->step);
-		values[LC_DUE_ATTEMPTS - 1] = Int16GetDatum(row->attempts);
+		values[LC_DUE_ATTEMPTS - 1] = Int16GetDatum(row->attempts > 0 ? row->attempts : -row->turns);
 		values[LC_DUE_KIND - 1] = CharGetDatum(row->kind);
 		values[LC_DUE_SHADOW - 1] = BoolGetDatum(row->shadow);
 		lc_bulk_add(bulk, values, nulls);

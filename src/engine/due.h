@@ -34,6 +34,7 @@ typedef struct LcDue
 	int			program;		/* LcRule.id for LC_DUE_RULE, else LcVersion.id */
 	int			step;
 	int16		attempts;
+	int16		turns;			/* so many runs and timers have set off each other until this one; at most LC_MAX_TURNS */
 	char		kind;
 	bool		shadow;
 	ItemPointerData tid;		/* of the claimed row */
@@ -44,6 +45,9 @@ extern TimestampTz lc_due_earliest;
 
 /* Grows with each lc_due_remove: enrollments have been ended, also some whose rows it did not find since the runner has claimed them. */
 extern uint64 lc_due_removals;
+
+/* Does a wait of that length count as time that passes? Shorter ones would still let runs set off each other all the time. */
+#define lc_is_pause(from, until) ((until) - USECS_PER_SEC >= (from))
 
 /* Inserts rows, in bulk, and lets the commit wake the scheduler by the earliest of them. As the lifecycle's owner. */
 extern void lc_due_insert(LcLifecycle *lc, const LcDue *rows, int n);

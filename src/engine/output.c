@@ -291,6 +291,8 @@ write_due(LcRunBatch *batch)
 		}
 		row->due_at = run->wake_at;
 		row->attempts = 0;
+		if (lc_is_pause(run->at, run->wake_at))
+			row->turns = 0;
 		if (run->state == LC_RUN_WAITING)
 		{
 			row->kind = LC_DUE_WAIT;

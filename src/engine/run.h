@@ -107,8 +107,10 @@ typedef struct LcRunBatch
 	uint64		removals;		/* lc_due_removals when it was claimed */
 	int			n;
 	LcRun	   *runs;			/* all that are claimed, then those of one round */
-	LcKeyMap   *map;			/* … from subjects to the last run of each */
+	LcKeyMap   *map;			/* … from subjects to the last run of each; NULL: behind all rounds */
 	LcStepPlan *current;		/* being run, for messages */
+	const LcGroup *group;		/* … by these runs; NULL: none */
+	int			most_turns;		/* of them; -1: not known yet */
 	int			nactivity;
 	int			max_activity;
 	LcActivity *activity;

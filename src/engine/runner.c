@@ -88,6 +88,50 @@ set_constraints_immediate(void)
 	AfterTriggerSetState(statement);
 }
 
+/* The batch that is at work; NULL: none. */
+static LcRunBatch *working = NULL;
+
+/*
+ * For lc_turns_of. Of rows of other subjects, which a run_sql has changed, and of what deferred triggers do behind all rounds it is not known which run has
+ * set it off: the most that one of them has.
+ */
+static int
+turns_of(LcLifecycle *lc, Datum subject)
+{
+	LcRunBatch *batch = working;
+	int			run = batch->map && strcmp(lc->name, batch->lc->name) == 0 ? lc_keymap_find(batch->map, subject) : -1;
+	int			n = batch->group ? batch->group->n : batch->n;
+
+	if (run >= 0)
+		return batch->runs[run].due.turns;
+	if (batch->most_turns >= 0)
+		return batch->most_turns;
+	batch->most_turns = 0;
+	for (int i = 0; i < n; i++)
+		batch->most_turns = Max(batch->most_turns, batch->runs[batch->group ? batch->group->runs[i] : i].due.turns);
+	return batch->most_turns;
+}
+
+static void
+set_working(LcRunBatch *batch)
+{
+	working = batch;
+	lc_turns_of = batch ? turns_of : NULL;
+}
+
+/* Behind them all. */
+static void
+end_rounds(Runner *runner, int first, int last)
+{
+	LcRunBatch *batch = &runner->batch;
+
+	batch->n = last - first;
+	batch->runs = runner->runs + first;
+	batch->map = NULL;
+	batch->group = NULL;
+	batch->most_turns = -1;
+}
+
 static void
 start_round(Runner *runner, int first, int last)
 {
@@ -98,6 +142,8 @@ start_round(Runner *runner, int first, int last)
 	batch->map = lc_keymap_make(batch->lc, batch->runs, batch->n);
 	lc_keymap_rebuild(batch->map, batch->n);
 	batch->current = NULL;
+	batch->group = NULL;
+	batch->most_turns = -1;
 	batch->activity = NULL;
 	batch->nactivity = batch->max_activity = 0;
 	batch->messages = NULL;
@@ -129,23 +175,28 @@ attempt(Runner *runner, int first, int last)
 	LcRunBatch *batch = &runner->batch;
 	MemoryContext old = CurrentMemoryContext;
 	ResourceOwner owner = CurrentResourceOwner;
+	LcRunBatch *outer = working;
 	ErrorData  *volatile error = NULL;
 
 	batch->work = AllocSetContextCreate(batch->context, "lifecycle round", ALLOCSET_DEFAULT_SIZES);
 	BeginInternalSubTransaction(NULL);
 	PG_TRY();
 	{
+		set_working(batch);
 		SPI_connect();
 		lc_identity_owner(batch->lc, true, &batch->identity);
 		for (int i = first; i < last;)
 			i = run_round(runner, i, last);
+		end_rounds(runner, first, last);
 		set_constraints_immediate();
 		lc_identity_restore(&batch->identity);
 		SPI_finish();
 		ReleaseCurrentSubTransaction();
+		set_working(outer);
 	}
 	PG_CATCH();
 	{
+		set_working(outer);
 		MemoryContextSwitchTo(batch->context);
 		error = CopyErrorData();
 		FlushErrorState();

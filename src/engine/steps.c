@@ -467,6 +467,8 @@ static void
 run_step(LcRunBatch *batch, LcStepPlan *step, LcGroup *group)
 {
 	batch->current = step;
+	batch->group = group;
+	batch->most_turns = -1;
 	if (step->only_if)
 		filter_only_if(batch, step, group);
 	if (group->n == 0)
@@ -654,4 +656,5 @@ lc_run_steps(LcRunBatch *batch)
 		run_version(batch, run->plan, i);
 	}
 	batch->current = NULL;
+	batch->group = NULL;
 }

@@ -357,7 +357,7 @@ SELECT d.subject_id,
            ELSE format('to %%s %%s', r.to_stage, lifecycle._rule_words(r))
        END AS waits_for,
        d.due_at AS until,
-       d.attempts
+       greatest(d.attempts, 0) AS attempts
   FROM %1$I._due d
        LEFT JOIN lifecycle.workflow_versions v ON d.kind IN ('s', 'w') AND v.id = d.program
        LEFT JOIN lifecycle.workflow_steps st ON d.kind IN ('s', 'w') AND st.version_id = d.program AND st.step = d.step
