@@ -7,8 +7,8 @@
  * COPY into a partitioned table would lose its multi-insert. Of the subject table all rows are of interest, so that has statement triggers with
  * transition tables.
  *
- * Where no statement trigger will come, a row is folded by itself: rows that logical replication writes, and of a partitioned source all that
- * does not go through the root, whose BEFORE trigger says that its AFTER trigger will come.
+ * Where no statement trigger will come, a row is folded by itself: rows that logical replication writes, of a partitioned source all that
+ * does not go through the root, whose BEFORE trigger says that its AFTER trigger will come, and where a table may be written through one above it.
  *
  * Invalidations are accepted first: a long transaction that repeats a prepared INSERT would otherwise never learn of a new definition. The names of
  * the lifecycle and of the source are arguments of the trigger, never OIDs, and the trigger checks that its table is the registered one.
@@ -20,6 +20,7 @@
 #include "access/xact.h"
 #include "batch.h"
 #include "catalog/partition.h"
+#include "catalog/pg_inherits.h"
 #include "commands/trigger.h"
 #include "guc.h"
 #include "rows.h"
@@ -208,6 +209,19 @@ fold_and_go_on(LcRows *rows, LcLifecycle *lc, LcSource *source)
 	return lc_collect(lc, source);
 }
 
+/*
+ * Will a statement trigger come for the row of itself? Not where an UPDATE names a table that this one inherits from, and not for a partition, which the source's
+ * table may have become: the server fires those of the table that the statement names.
+ */
+static bool
+is_followed(LcSource *source, TriggerData *data)
+{
+	Relation	rel = data->tg_relation;
+
+	return RelationGetRelid(rel) == source->table && !rel->rd_rel->relispartition &&
+		!(TRIGGER_FIRED_BY_UPDATE(data->tg_event) && has_superclass(RelationGetRelid(rel)));
+}
+
 static void
 keep_row(LcLifecycle *lc, LcSource *source, TriggerData *data, TupleTableSlot *slot, TupleTableSlot *old_slot)
 {
@@ -218,7 +232,9 @@ keep_row(LcLifecycle *lc, LcSource *source, TriggerData *data, TupleTableSlot *s
 
 	if (listener == NULL)
 		return;
-	collected = lc_collected(lc, source, RelationGetRelid(data->tg_relation) == source->table);
+	collected = lc_collected(lc, source, false);
+	if (collected == NULL && is_followed(source, data))
+		collected = lc_collected(lc, source, true);
 	if (collected && collected->lc != lc)
 		collected = fold_and_go_on(collected, lc, source);
 	rows = collected ? collected : lc_rows_begin(lc, source, CurrentMemoryContext);

@@ -1,6 +1,6 @@
 -- Event sources: several tables, one constant name, rows that become events by insert and by update, partitions, and every type of key.
 \ir shop.psql
-SELECT plan(84);
+SELECT plan(91);
 
 -- several sources, each with its own shape
 CREATE TABLE payments (id int PRIMARY KEY, customer_id bigint, paid_at timestamptz, amount numeric);
@@ -111,6 +111,37 @@ SELECT event(37, 'praise');
 INSERT INTO log VALUES (9, 33, 'praise', '2026-02-15', 'yes');
 SELECT is(path(37) || '; ' || path(33), 'awareness > advocacy; awareness > advocacy', 'one condition that fits several sources');
 SELECT verified();
+
+-- a table that inherits from another, and is updated through that: no statement trigger of its own comes
+SELECT forget();
+CREATE TABLE papers (id bigint, status text);
+CREATE TABLE bills (id bigint, status text, customer_id bigint, at timestamptz);
+SELECT define_event_source('customer', 'bills', subject_column => 'customer_id', event_name => 'settled', time_column => 'at', becomes => $$ event.status = 'settled' $$);
+SELECT define_transition('customer', 'awareness', 'consideration', on_event => 'settled');
+SELECT define_transition('customer', 'consideration', 'conversion', on_event => 'settled');
+SELECT customer(id) FROM generate_series(60, 66) AS id;
+INSERT INTO bills SELECT id, 'open', id, '2026-01-05' FROM generate_series(60, 66) AS id;
+UPDATE bills SET status = 'settled' WHERE id = 60;
+ALTER TABLE bills INHERIT papers;
+UPDATE papers SET status = 'settled' WHERE id IN (61, 62);
+SELECT is(path(61) || '; ' || path(62), 'awareness > consideration; awareness > consideration', 'updated through a table that it inherits from since');
+UPDATE bills SET status = 'settled' WHERE id = 63;
+INSERT INTO bills VALUES (67, 'settled', 64, '2026-01-07'), (68, 'settled', 64, '2026-01-06');
+INSERT INTO papers VALUES (69, 'settled');
+SELECT is(path(60) || '; ' || path(63) || '; ' || path(64), 'awareness > consideration; awareness > consideration; awareness > consideration > conversion', 'and by itself');
+SELECT is((SELECT event_at FROM customer.transitions WHERE subject_id = 64 AND seq = 2), '2026-01-06 00:00+00', 'where rows that are inserted are folded whole');
+ALTER TABLE bills NO INHERIT papers;
+UPDATE bills SET status = 'settled';
+SELECT is(path(65) || '; ' || path(62), 'awareness > consideration; awareness > consideration', 'and when it does not inherit any more');
+-- a table that becomes a partition after it was defined
+CREATE TABLE parts (id bigint, status text, customer_id bigint, at timestamptz) PARTITION BY RANGE (id);
+ALTER TABLE parts ATTACH PARTITION bills FOR VALUES FROM (0) TO (1000);
+INSERT INTO parts VALUES (80, 'settled', 65, '2026-01-08'), (81, 'open', 66, '2026-01-08');
+SELECT is(path(65), 'awareness > consideration > conversion', 'through the partitioned table that it was attached to');
+UPDATE parts SET status = 'settled' WHERE id = 81;
+SELECT is(path(66), 'awareness > consideration > conversion', '… updated too');
+SELECT verified();
+SELECT drop_event_source('customer', 'bills');
 
 -- one that logical replication will feed
 SELECT forget();
