@@ -32,6 +32,12 @@ forget(void *arg)
 	*place = (*place)->next;
 }
 
+bool
+lc_is_collecting(void)
+{
+	return all != NULL;
+}
+
 static int
 trigger_depth(void)
 {

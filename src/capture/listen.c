@@ -133,9 +133,19 @@ lc_capture_load(const char *name, LcLifecycle **lc)
 	return *lc != NULL || load_lifecycle(name, lc);
 }
 
+/*
+ * Has the capture of an event source's rows begun? lifecycle.capture counts when a row is written, in its WHEN: rows that have got past that are kept, and what
+ * is kept is folded, whatever the setting is by the time that their triggers come.
+ */
+static bool
+is_begun(TriggerData *data)
+{
+	return TRIGGER_FIRED_FOR_ROW(data->tg_event) || (TRIGGER_FIRED_AFTER(data->tg_event) && lc_is_collecting());
+}
+
 /* The lifecycle whose trigger this is, or NULL when there is nothing to do. */
 static LcLifecycle *
-trigger_lifecycle(FunctionCallInfo fcinfo, int nargs)
+trigger_lifecycle(FunctionCallInfo fcinfo, int nargs, bool of_source)
 {
 	TriggerData *data = (TriggerData *) fcinfo->context;
 	LcLifecycle *lc;
@@ -148,7 +158,7 @@ trigger_lifecycle(FunctionCallInfo fcinfo, int nargs)
 		ereport(ERROR,
 				(errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
 				 errmsg("trigger \"%s\" lacks arguments", data->tg_trigger->tgname)));
-	if (!lc_guc_capture)
+	if (!lc_guc_capture && !(of_source && is_begun(data)))
 		return NULL;
 	AcceptInvalidationMessages();
 	if (!lc_capture_load(data->tg_trigger->tgargs[0], &lc))
@@ -278,7 +288,7 @@ Datum
 lifecycle_capture_event(PG_FUNCTION_ARGS)
 {
 	TriggerData *data = (TriggerData *) fcinfo->context;
-	LcLifecycle *lc = trigger_lifecycle(fcinfo, 2);
+	LcLifecycle *lc = trigger_lifecycle(fcinfo, 2, true);
 	LcSource   *source;
 
 	lc_when_learn(fcinfo->flinfo->fn_oid);
@@ -303,7 +313,7 @@ Datum
 lifecycle_capture_subject(PG_FUNCTION_ARGS)
 {
 	TriggerData *data = (TriggerData *) fcinfo->context;
-	LcLifecycle *lc = trigger_lifecycle(fcinfo, 1);
+	LcLifecycle *lc = trigger_lifecycle(fcinfo, 1, false);
 
 	if (lc == NULL)
 		return PointerGetDatum(NULL);

@@ -44,6 +44,9 @@ extern LcRows *lc_collect(LcLifecycle *lc, LcSource *source);
 /* What the statement at work has collected; NULL: no statement trigger will fold it. begin: it will, also when this is its first row. */
 extern LcRows *lc_collected(LcLifecycle *lc, LcSource *source, bool begin);
 
+/* Is there anything that a statement trigger is to fold? */
+extern bool lc_is_collecting(void);
+
 extern void lc_fold_collected(LcLifecycle *lc, LcSource *source);
 
 /* becomes.c: keeps the row as it was before the update with its event. */

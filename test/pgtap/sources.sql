@@ -1,6 +1,6 @@
 -- Event sources: several tables, one constant name, rows that become events by insert and by update, partitions, and every type of key.
 \ir shop.psql
-SELECT plan(91);
+SELECT plan(98);
 
 -- several sources, each with its own shape
 CREATE TABLE payments (id int PRIMARY KEY, customer_id bigint, paid_at timestamptz, amount numeric);
@@ -142,6 +142,34 @@ UPDATE parts SET status = 'settled' WHERE id = 81;
 SELECT is(path(66), 'awareness > consideration > conversion', '… updated too');
 SELECT verified();
 SELECT drop_event_source('customer', 'bills');
+
+-- lifecycle.capture counts when a row is written: switched in the middle of a statement, and by triggers behind it
+SELECT define_transition('customer', 'awareness', 'lost', on_event => 'gone');
+SELECT customer(id) FROM generate_series(70, 89) AS id;
+CREATE FUNCTION capturing(state text, id bigint) RETURNS bigint LANGUAGE sql AS $$ SELECT set_config('lifecycle.capture', state, false); SELECT id $$;
+INSERT INTO log SELECT id, capturing(CASE WHEN id < 73 THEN 'on' ELSE 'off' END, id), 'gone', '2026-02-15', NULL FROM generate_series(71, 74) AS id;
+SELECT is(path(71) || '; ' || path(72) || '; ' || path(73) || '; ' || path(74), 'awareness > lost; awareness > lost; awareness; awareness', 'off in the middle: what was written before');
+SET lifecycle.capture = on;
+INSERT INTO log VALUES (75, 75, 'gone', '2026-02-15', NULL);
+INSERT INTO log_feb (name, at, customer_id, id) VALUES ('gone', '2026-02-15', 76, 76);
+SELECT is(path(75) || '; ' || path(76) || '; ' || path(73), 'awareness > lost; awareness > lost; awareness', 'later statements have their own rows');
+SET lifecycle.capture = off;
+INSERT INTO log SELECT id, capturing(CASE WHEN id < 78 THEN 'off' ELSE 'on' END, id), 'gone', '2026-02-15', NULL FROM generate_series(77, 78) AS id;
+SELECT is(path(77) || '; ' || path(78), 'awareness; awareness > lost', 'on in the middle');
+CREATE FUNCTION switch_off() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN PERFORM capturing('off', 1); RETURN NULL; END $$;
+CREATE TRIGGER zzz AFTER INSERT ON log FOR EACH ROW EXECUTE FUNCTION switch_off();
+CREATE TRIGGER zzz AFTER INSERT ON events FOR EACH ROW EXECUTE FUNCTION switch_off();
+INSERT INTO log SELECT id, id, 'gone', '2026-02-15', NULL FROM generate_series(79, 80) AS id;
+SELECT is(path(79) || '; ' || path(80), 'awareness > lost; awareness > lost', 'off by a trigger: the whole statement');
+SET lifecycle.capture = on;
+INSERT INTO events (customer_id, name) VALUES (81, 'gone'), (82, 'gone');
+SELECT is(path(81) || '; ' || path(82), 'awareness > lost; awareness > lost', '… into a table without partitions too');
+INSERT INTO events (customer_id, name) VALUES (83, 'gone');
+SELECT is(path(83), 'awareness', 'off is off');
+SET lifecycle.capture = on;
+DROP TRIGGER zzz ON log;
+DROP TRIGGER zzz ON events;
+SELECT verified();
 
 -- one that logical replication will feed
 SELECT forget();
