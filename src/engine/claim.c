@@ -49,7 +49,6 @@ typedef struct Claim
 	int			seen;
 	int			refused;		/* … of them, since their subject had its share of the batch */
 	bool		windowed;		/* the rows come from a window … */
-	bool		fills;			/* the scan is to fill one */
 	bool		at_end;			/* nothing more is due */
 	TimestampTz last;			/* of the rows looked at */
 	TimestampTz left;			/* the earliest that is left for later; DT_NOEND: none */
@@ -107,15 +106,26 @@ leave(Claim *claim, TimestampTz due_at)
 }
 
 static void
-begin_index_scan(Claim *claim)
+begin_index_scan(Claim *claim, bool wants_tuples)
 {
 	ScanKeyData key;
 	int			nkeys = claim->last == DT_NOBEGIN ? 0 : 1;
 
 	ScanKeyInit(&key, 1, BTGreaterEqualStrategyNumber, F_TIMESTAMPTZ_GE, TimestampTzGetDatum(claim->last));
 	claim->index_scan = lc_index_beginscan(claim->due, claim->index, claim->snapshot, nkeys);
-	claim->index_scan->xs_want_itup = claim->fills;
+	claim->index_scan->xs_want_itup = wants_tuples;
 	index_rescan(claim->index_scan, &key, nkeys, NULL, 0);
+}
+
+/* Notes what is due for several batches, where that is more than one. */
+static void
+open_window(Claim *claim)
+{
+	begin_index_scan(claim, true);
+	claim->windowed = lc_window_fill(claim->scan, claim->batch->lc, claim->index_scan, claim->slot, claim->limit, claim->batch->now);
+	index_endscan(claim->index_scan);
+	claim->index_scan = NULL;
+	claim->last = claim->scan->low_water;
 }
 
 /* Puts the row of a candidate into the slot, if it is still there. */
@@ -178,7 +188,7 @@ next_due_row(Claim *claim, TimestampTz *due_at)
 		/* An index scan would find the rows of the batch again, which are not deleted yet. */
 		if (claim->batch->n > 0)
 			return false;
-		begin_index_scan(claim);
+		begin_index_scan(claim, false);
 	}
 	if (!index_getnext_slot(claim->index_scan, ForwardScanDirection, claim->slot))
 	{
@@ -429,6 +439,7 @@ void
 lc_claim_runs(LcRunBatch *batch, LcQueueScan *scan, int limit)
 {
 	Claim		claim = {.batch = batch, .scan = scan, .limit = limit};
+	bool		fills;
 
 	if (!batch->state->scanned)
 		scan->low_water = DT_NOBEGIN;
@@ -441,7 +452,8 @@ lc_claim_runs(LcRunBatch *batch, LcQueueScan *scan, int limit)
 	claim.max_seen = limit * 4;
 	claim.left = DT_NOEND;
 	claim.windowed = lc_window_open(scan);
-	claim.fills = scan->context != NULL && scan->limit == 0 && scan->marked == 0 && !batch->lc->simulated && lc_window_rows(limit) > 0;
+	fills = !claim.windowed && scan->ahead_at == scan->nahead && scan->context != NULL && scan->limit == 0 && scan->marked == 0 &&
+		!batch->lc->simulated && lc_window_rows(limit) > 0;
 	claim.last = scan->low_water;
 	scan->next_due = DT_NOEND;
 
@@ -449,6 +461,8 @@ lc_claim_runs(LcRunBatch *batch, LcQueueScan *scan, int limit)
 	claim.index = index_open(lc_due_index(claim.due, LC_DUE_DUE_AT), AccessShareLock);
 	claim.slot = table_slot_create(claim.due, NULL);
 	claim.snapshot = RegisterSnapshot(GetLatestSnapshot());
+	if (fills)
+		open_window(&claim);
 	for (;;)
 	{
 		int			first = batch->n;
@@ -472,8 +486,6 @@ lc_claim_runs(LcRunBatch *batch, LcQueueScan *scan, int limit)
 		/* what is left would make us forget it */
 		if (!claim.at_end && limit <= LC_SMALL_BATCH && claim.left == DT_NOEND && !batch->advances)
 			read_ahead(&claim, limit);
-		else if (!claim.at_end && claim.fills)
-			lc_window_fill(scan, batch->lc, claim.index_scan, claim.slot, limit, batch->now);
 		index_endscan(claim.index_scan);
 	}
 	UnregisterSnapshot(claim.snapshot);

@@ -3,12 +3,13 @@
  *
  * Due order has nothing to do with where rows lie, so a batch of 20,000 out of a million rows touches as many pages of the queue, and as many of each
  * index by subject: an entry on a page that no other row of the batch touches costs twice as much. When more than a batch is overdue, the scan
- * therefore notes what comes next for several batches, by the index alone, then reads it in the order of the table and sorts it by subject: each
- * batch then is a dense part of all that is kept by subject and, since it is written in that order, of the queue too when its rows are due again.
+ * therefore notes what is due for several batches, before the first of them, by the index alone, then reads it in the order of the table and sorts it
+ * by subject: each batch then is a dense part of all that is kept by subject and, since it is written in that order, of the queue too when its rows
+ * are due again.
  * The price: rows of one window, which are overdue all together, are run in any order, but those of one subject in due order, unless the timer of a
  * rule among them waits for the next batch. A simulated lifecycle and run_due() keep to due order.
  *
- * A place is only where to look: the row may be gone, or another may lie there. The low-water mark of the scan stays where it was until the window is
+ * A place is only where to look: the row may be gone, or another may lie there. The low-water mark of the scan stays at its first row until the window is
  * through, and then does not pass what was left meanwhile, or has become visible meanwhile (lc_scan_lower). A row that the batch does not take, since
  * its subject has its share of it, is deferred to the end of the window.
  */
@@ -75,7 +76,8 @@ subject_order(LcLifecycle *lc, Datum key)
 	return pg_ntoh64(first);
 }
 
-static void
+/* Fills the window up with what is due; false: that was all. */
+static bool
 read_index(LcWindow *window, int room, IndexScanDesc index_scan, TimestampTz now)
 {
 	while (window->n < room)
@@ -86,23 +88,25 @@ read_index(LcWindow *window, int room, IndexScanDesc index_scan, TimestampTz now
 
 		CHECK_FOR_INTERRUPTS();
 		if (tid == NULL)
-			break;
+			return false;
 		candidate->due_at = DatumGetTimestampTz(index_getattr(index_scan->xs_itup, 1, index_scan->xs_itupdesc, &isnull));
 		if (candidate->due_at > now)
-			break;
+			return false;
 		candidate->tid = *tid;
 		window->last = candidate->due_at;
 		window->n++;
 	}
+	return true;
 }
 
-/* Reads whose rows they are; forgets those that are gone. */
+/* Reads whose rows those from `first` on are; forgets what is gone. */
 static void
-read_subjects(LcWindow *window, LcLifecycle *lc, IndexScanDesc index_scan, TupleTableSlot *slot)
+read_subjects(LcWindow *window, int first, LcLifecycle *lc, IndexScanDesc index_scan, TupleTableSlot *slot)
 {
-	int			n = 0;
+	int			n = first;
 
-	for (int i = 0; i < window->n; i++)
+	sort_by_place(window->rows + first, window->n - first);
+	for (int i = first; i < window->n; i++)
 	{
 		LcWindowRow *row = &window->rows[i];
 		bool		isnull;
@@ -116,27 +120,58 @@ read_subjects(LcWindow *window, LcLifecycle *lc, IndexScanDesc index_scan, Tuple
 	window->n = n;
 }
 
-void
+/*
+ * Begins with the first row that is due, read as an ordinary scan reads it: the index then forgets those before it that are gone, of which there may be
+ * many at the mark, and the mark passes them. False: nothing is due.
+ */
+static bool
+begin(LcQueueScan *scan, int room, IndexScanDesc index_scan, TupleTableSlot *slot, TimestampTz now)
+{
+	LcWindow   *window = &scan->window;
+	TimestampTz due_at = DT_NOEND;
+	bool		isnull;
+
+	if (index_getnext_slot(index_scan, ForwardScanDirection, slot))
+		due_at = DatumGetTimestampTz(slot_getattr(slot, LC_DUE_DUE_AT, &isnull));
+	scan->low_water = Max(scan->low_water, Min(due_at, now));
+	if (due_at > now)
+		return false;
+	window->rows = MemoryContextAlloc(scan->context, sizeof(LcWindowRow) * room);
+	window->rows[0].candidate.due_at = window->last = due_at;
+	window->rows[0].candidate.tid = slot->tts_tid;
+	window->n = 1;
+	window->at = window->deferred = 0;
+	window->left = DT_NOEND;
+	return true;
+}
+
+bool
 lc_window_fill(LcQueueScan *scan, LcLifecycle *lc, IndexScanDesc index_scan, TupleTableSlot *slot, int limit, TimestampTz now)
 {
 	LcWindow   *window = &scan->window;
 	int			room = lc_window_rows(limit);
+	int			read = 0;
+	bool		full;
 
-	window->rows = MemoryContextAlloc(scan->context, sizeof(LcWindowRow) * room);
-	window->n = window->at = window->deferred = 0;
-	window->left = DT_NOEND;
-	read_index(window, room, index_scan, now);
-	/* Not even a batch: the index leads to it as well. */
-	if (window->n < limit)
+	if (!begin(scan, room, index_scan, slot, now))
+		return false;
+	do
+	{
+		full = read_index(window, room, index_scan, now);
+		if (window->n > limit)
+			read_subjects(window, read, lc, index_scan, slot);
+		read = window->n;
+	} while (full && window->n <= limit);
+	/* Not more than a batch: the index leads to it as well. */
+	if (window->n <= limit)
 	{
 		lc_window_forget(scan);
-		return;
+		return false;
 	}
-	sort_by_place(window->rows, window->n);
-	read_subjects(window, lc, index_scan, slot);
 	sort_by_subject(window->rows, window->n);
 	ereport(DEBUG1,
 			(errmsg_internal("lifecycle \"%s\": %d overdue rows are taken in the order of their subjects", scan->lifecycle, window->n)));
+	return true;
 }
 
 bool

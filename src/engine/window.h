@@ -12,10 +12,10 @@
 #define LC_WINDOW_BATCHES	10
 
 /*
- * Reads on in an index scan over due_at that wants index tuples, for as much as is due; keeps nothing unless it is more than a batch. The slot is one of
- * the queue.
+ * Fills a window from an index scan over due_at that wants index tuples and begins at the mark, which is raised to the first row; false: not more than a
+ * batch is due, and there is none. The slot is one of the queue.
  */
-extern void lc_window_fill(LcQueueScan *scan, LcLifecycle *lc, IndexScanDesc index_scan, TupleTableSlot *slot, int limit, TimestampTz now);
+extern bool lc_window_fill(LcQueueScan *scan, LcLifecycle *lc, IndexScanDesc index_scan, TupleTableSlot *slot, int limit, TimestampTz now);
 
 /* Is there something in the window? When it is through it raises the mark and is gone. */
 extern bool lc_window_open(LcQueueScan *scan);
