@@ -330,14 +330,14 @@ collect(Claim *claim)
 /* A candidate and where it lies in the table. */
 typedef struct Place
 {
-	ItemPointerData tid;
+	uint64		place;
 	int			run;
 } Place;
 
 static inline int
 compare_places(Place *a, Place *b)
 {
-	return ItemPointerCompare(&a->tid, &b->tid);
+	return a->place < b->place ? -1 : a->place > b->place;
 }
 
 #define ST_SORT sort_places
@@ -359,7 +359,7 @@ take(Claim *claim, int first)
 
 	for (int i = 0; i < n; i++)
 	{
-		order[i].tid = batch->runs[first + i].due.tid;
+		order[i].place = lc_place(&batch->runs[first + i].due.tid);
 		order[i].run = first + i;
 	}
 	sort_places(order, n);
@@ -367,7 +367,7 @@ take(Claim *claim, int first)
 	{
 		LcRun	   *run = &batch->runs[order[i].run];
 		TM_FailureData failure;
-		TM_Result	result = table_tuple_delete(claim->due, &order[i].tid, cid, claim->snapshot, InvalidSnapshot, false, &failure, false);
+		TM_Result	result = table_tuple_delete(claim->due, &run->due.tid, cid, claim->snapshot, InvalidSnapshot, false, &failure, false);
 
 		if (result == TM_Ok)
 			continue;

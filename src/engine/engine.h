@@ -18,6 +18,13 @@ typedef struct LcCandidate
 	ItemPointerData tid;
 } LcCandidate;
 
+/* Where it lies in the table, to sort by: ItemPointerCompare is a call. */
+static inline uint64
+lc_place(const ItemPointerData *tid)
+{
+	return (uint64) ItemPointerGetBlockNumberNoCheck(tid) << 16 | ItemPointerGetOffsetNumberNoCheck(tid);
+}
+
 typedef struct LcWindowRow
 {
 	uint64		subject;		/* the beginning of its key, or all of it */

@@ -28,7 +28,10 @@
 static inline int
 compare_places(const LcWindowRow *a, const LcWindowRow *b)
 {
-	return ItemPointerCompare(unconstify(ItemPointerData *, &a->candidate.tid), unconstify(ItemPointerData *, &b->candidate.tid));
+	uint64		place = lc_place(&a->candidate.tid);
+	uint64		other = lc_place(&b->candidate.tid);
+
+	return place < other ? -1 : place > other;
 }
 
 #define ST_SORT sort_by_place
