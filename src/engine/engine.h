@@ -36,6 +36,7 @@ typedef struct LcWindow
 {
 	LcWindowRow *rows;			/* NULL: there is no window */
 	int			n;
+	int			room;
 	int			at;				/* the next of them */
 	int			deferred;		/* so many of those before have been put off to the end */
 	TimestampTz last;			/* the latest due time */

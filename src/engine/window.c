@@ -79,19 +79,25 @@ subject_order(LcLifecycle *lc, Datum key)
 	return pg_ntoh64(first);
 }
 
-/* Fills the window up with what is due; false: that was all. */
+/* Fills the window up with what is due, at most `most` rows; false: that was all. */
 static bool
-read_index(LcWindow *window, int room, IndexScanDesc index_scan, TimestampTz now)
+read_index(LcWindow *window, int most, IndexScanDesc index_scan, TimestampTz now)
 {
-	while (window->n < room)
+	while (window->n < most)
 	{
 		ItemPointer tid = index_getnext_tid(index_scan, ForwardScanDirection);
-		LcCandidate *candidate = &window->rows[window->n].candidate;
+		LcCandidate *candidate;
 		bool		isnull;
 
 		CHECK_FOR_INTERRUPTS();
 		if (tid == NULL)
 			return false;
+		if (window->n == window->room)
+		{
+			window->room *= 4;
+			window->rows = repalloc_huge(window->rows, sizeof(LcWindowRow) * window->room);
+		}
+		candidate = &window->rows[window->n].candidate;
 		candidate->due_at = DatumGetTimestampTz(index_getattr(index_scan->xs_itup, 1, index_scan->xs_itupdesc, &isnull));
 		if (candidate->due_at > now)
 			return false;
@@ -128,7 +134,7 @@ read_subjects(LcWindow *window, int first, LcLifecycle *lc, IndexScanDesc index_
  * many at the mark, and the mark passes them. False: nothing is due.
  */
 static bool
-begin(LcQueueScan *scan, int room, IndexScanDesc index_scan, TupleTableSlot *slot, TimestampTz now)
+begin(LcQueueScan *scan, IndexScanDesc index_scan, TupleTableSlot *slot, TimestampTz now)
 {
 	LcWindow   *window = &scan->window;
 	TimestampTz due_at = DT_NOEND;
@@ -139,7 +145,8 @@ begin(LcQueueScan *scan, int room, IndexScanDesc index_scan, TupleTableSlot *slo
 	scan->low_water = Max(scan->low_water, Min(due_at, now));
 	if (due_at > now)
 		return false;
-	window->rows = MemoryContextAlloc(scan->context, sizeof(LcWindowRow) * room);
+	window->room = LC_SMALL_BATCH;
+	window->rows = MemoryContextAlloc(scan->context, sizeof(LcWindowRow) * window->room);
 	window->rows[0].candidate.due_at = window->last = due_at;
 	window->rows[0].candidate.tid = slot->tts_tid;
 	window->n = 1;
@@ -152,15 +159,15 @@ bool
 lc_window_fill(LcQueueScan *scan, LcLifecycle *lc, IndexScanDesc index_scan, TupleTableSlot *slot, int limit, TimestampTz now)
 {
 	LcWindow   *window = &scan->window;
-	int			room = lc_window_rows(limit);
+	int			most = lc_window_rows(limit);
 	int			read = 0;
 	bool		full;
 
-	if (!begin(scan, room, index_scan, slot, now))
+	if (!begin(scan, index_scan, slot, now))
 		return false;
 	do
 	{
-		full = read_index(window, room, index_scan, now);
+		full = read_index(window, most, index_scan, now);
 		if (window->n > limit)
 			read_subjects(window, read, lc, index_scan, slot);
 		read = window->n;
