@@ -68,24 +68,34 @@ SELECT define_lifecycle('other', 'people', stages => ARRAY(SELECT 's' || i FROM 
 SELECT define_lifecycle('other', 'people', stages => '{a,b}', initial_stage => 'c');
 SELECT define_lifecycle('other', 'people', stages => '{a,b}', phases => '{"c": "x"}');
 SELECT define_lifecycle('person', 'people', stages => '{a,b}');
+SELECT define_lifecycle('other', 'people', stages => '{a,b}', phases => '["a"]');
+SELECT define_lifecycle('other', 'people', stages => '{a,b}', phases => '{"a": 1}');
+SELECT define_lifecycle('other', 'people', initial_stage => 'c');
 
 -- tables
 CREATE VIEW people_view AS SELECT * FROM people;
 CREATE TABLE keyless (a int);
 CREATE TABLE two_keys (a int, b int, PRIMARY KEY (a, b));
 CREATE TABLE odd_key (a numeric PRIMARY KEY);
+CREATE TABLE late_key (a int PRIMARY KEY DEFERRABLE);
+CREATE TABLE divided (a int PRIMARY KEY) PARTITION BY RANGE (a);
+CREATE TABLE divided_1 PARTITION OF divided DEFAULT;
 CREATE TEMP TABLE fleeting (a int PRIMARY KEY);
 SELECT define_lifecycle('other', 'people_view');
 SELECT define_lifecycle('other', 'keyless');
 SELECT define_lifecycle('other', 'two_keys');
 SELECT define_lifecycle('other', 'two_keys', key_column => 'a');
 SELECT define_lifecycle('other', 'odd_key');
+SELECT define_lifecycle('other', 'late_key');
+SELECT define_lifecycle('other', 'divided_1');
 SELECT define_lifecycle('other', 'fleeting');
 SELECT define_lifecycle('other', 'no_such_table');
 SELECT define_lifecycle('other', 'people', key_column => 'idd');
 SELECT define_lifecycle('person', 'two_keys', key_column => 'a');
 SELECT define_lifecycle('other', 'people', timezone => 'person.zone');
 SELECT define_lifecycle('other', 'people', timezone => 'other.zone = 1');
+SELECT define_lifecycle('other', 'people', timezone => 'Europe/Berlin');
+SELECT define_lifecycle('other', 'people', timezone => 'enrollment.workflow');
 SELECT define_lifecycle('other', 'people', recipients => 'SELECT email FROM people');
 SELECT define_lifecycle('other', 'people', recipients => 'DELETE FROM people RETURNING email AS address');
 SELECT count(*) FROM lifecycle.lifecycles WHERE name = 'other';
@@ -102,6 +112,8 @@ SELECT define_event_source('person', 'people', subject_column => 'id', time_colu
 SELECT define_event_source('person', 'people_view', subject_column => 'id', time_column => 'renewal', event_name => 'renewed');
 SELECT define_event_source('person', 'clicks', subject_column => 'person', time_column => 'at', name_column => 'name', enroll_within => '-1 day');
 SELECT define_event_source('person', 'clicks', subject_column => 'person', time_column => 'at', event_name => 'big', name => 'big', becomes => 'event.amount > 1');
+SELECT define_event_source('person', 'clicks', subject_column => 'person', time_column => 'at', event_name => 'big', name => 'big', becomes => 'event.id > person.id');
+SELECT define_event_source('person', 'clicks', subject_column => 'person', time_column => 'at', event_name => 'big', name => 'big', becomes => 'subject.stage IS NULL');
 
 -- transitions
 SELECT define_transition('person', 'awarenes', 'lost', on_event => 'x');
@@ -136,6 +148,20 @@ SELECT define_transition('person', 'awareness', 'lost', condition => '(WITH x AS
 SELECT define_transition('person', 'awareness', 'lost', condition => 'random() < 0.5');
 SELECT define_transition('person', 'awareness', 'lost', condition => repeat('true AND ', 10000) || 'true');
 SELECT define_transition('person', 'awareness', 'lost', on_date => 'person.plan');
+-- a column without its row, an element of jsonb, rows that are not there, more than one row
+SELECT define_transition('person', 'awareness', 'lost', condition => 'person.id > 0 AND lower(plan) = ''x''');
+SELECT define_transition('person', 'awareness', 'lost', on_event => 'x', condition => '"id" > 0');
+SELECT define_transition('person', 'awareness', 'lost', condition => 'nowhere');
+SELECT define_transition('person', 'awareness', 'lost', on_event => 'x', condition => 'event.properties.amount > 0');
+SELECT define_transition('person', 'awareness', 'lost', condition => 'person.plan = ''ü'' AND enrollment.id > 0');
+SELECT define_transition('person', 'awareness', 'lost', on_event => 'x', condition => 'event.id = enrollment.id');
+SELECT define_transition('person', 'awareness', 'lost', on_date => 'enrollment.entered_at');
+SELECT define_transition('person', 'awareness', 'lost', condition => 'count(*) > 1');
+SELECT define_transition('person', 'awareness', 'lost', condition => 'max(person.id) > (SELECT count(*) FROM clicks)');
+SELECT define_transition('person', 'awareness', 'lost', condition => 'row_number() OVER () = 1');
+SELECT define_transition('person', 'awareness', 'lost', condition => 'unnest(ARRAY[true, false])');
+SELECT define_transition('person', 'awareness', 'lost', condition => 'person.id < (SELECT count(*) FROM clicks)', name => 'subquery');
+SELECT drop_transition('person', 'subquery');
 -- with comments and text that looks like the end of a statement it works
 SELECT define_transition('person', 'awareness', 'lost', condition => $$ person.plan = ');' -- a comment $$, name => 'odd text');
 SELECT drop_transition('person', 'odd text');
@@ -163,8 +189,19 @@ SELECT retire_stage('person', 'lost');
 SELECT retire_stage('person', 'awareness');
 SELECT retire_stage('person', 'test drive');
 SELECT define_transition('person', 'awareness', 'test drive', on_event => 'x');
+SELECT define_lifecycle('person', 'people', initial_stage => 'test drive', stages => '{awareness,consideration,"test drive",conversion,retention,advocacy,inactive,lost}');
 SELECT name, position, retired_at IS NOT NULL AS retired FROM lifecycle.stages WHERE lifecycle = 'person' ORDER BY position;
 SELECT enum_range(NULL::person.stage);
+-- a rule may lead away from a retired stage; one that a workflow leads to is not retired; add_stage brings back
+SELECT define_transition('person', 'test drive', 'conversion', on_event => 'x');
+SELECT add_stage('person', 'test drive');
+SELECT add_stage('person', 'test drive', phase => 'lead_nurturing');
+SELECT add_stage('person', 'test drive', phase => 'lead_nurturing');
+SELECT name, phase, retired_at FROM lifecycle.stages WHERE lifecycle = 'person' AND name = 'test drive';
+SELECT define_workflow('person', 'driver', steps => set_stage('test drive'));
+SELECT retire_stage('person', 'test drive');
+SELECT drop_workflow('person', 'driver');
+SELECT retire_stage('person', 'test drive');
 
 -- who may
 CREATE ROLE define_stranger;
@@ -174,6 +211,10 @@ SELECT lifecycle.define_lifecycle('other', 'define.people');
 SELECT lifecycle.define_transition('person', 'awareness', 'lost', on_event => 'x');
 SELECT lifecycle.drop_lifecycle('person');
 RESET ROLE;
+CREATE TABLE theirs (id int PRIMARY KEY);
+ALTER TABLE theirs OWNER TO define_stranger;
+SELECT define_lifecycle('theirs', 'theirs');
+DROP TABLE theirs;
 
 -- quotes, spaces, 63 bytes
 CREATE TABLE "odd ""people""" ("the key" uuid PRIMARY KEY, "e mail" text);

@@ -20,13 +20,15 @@
 	ExecInsertIndexTuples(rri, slot, estate, false, false, NULL, NIL)
 #endif
 
-/* object_ownercheck replaced the checks for each kind of object in 16. */
+/* object_ownercheck and object_aclcheck replaced the checks for each kind of object in 16. */
 #if PG_VERSION_NUM >= 160000
 #define lc_owns_table(relid, role)	object_ownercheck(RelationRelationId, relid, role)
 #define lc_owns_database(database, role)	object_ownercheck(DatabaseRelationId, database, role)
+#define lc_may_create_schema(database, role)	(object_aclcheck(DatabaseRelationId, database, role, ACL_CREATE) == ACLCHECK_OK)
 #else
 #define lc_owns_table(relid, role)	pg_class_ownercheck(relid, role)
 #define lc_owns_database(database, role)	pg_database_ownercheck(database, role)
+#define lc_may_create_schema(database, role)	(pg_database_aclcheck(database, role, ACL_CREATE) == ACLCHECK_OK)
 #endif
 
 /* DecodeDateTime has an argument more since 16, and values of GUC hooks come from guc_malloc. */

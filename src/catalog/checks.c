@@ -171,6 +171,16 @@ lc_check_table(Oid table, const char *use)
 	ReleaseSysCache(tuple);
 }
 
+void
+lc_check_no_partition(Oid table)
+{
+	if (get_rel_relispartition(table))
+		ereport(ERROR,
+				(errcode(ERRCODE_WRONG_OBJECT_TYPE),
+				 errmsg("table %s is a partition", lc_qualified_name(table)),
+				 errhint("Name the partitioned table that it belongs to.")));
+}
+
 char *
 lc_column_list(Oid table)
 {

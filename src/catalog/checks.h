@@ -23,6 +23,9 @@ extern void lc_lock_to_drop(List *tables);
 /* An ordinary table or a partitioned one, not temporary, owned by the current role; `use` is for the message, such as "the subject table". */
 extern void lc_check_table(Oid table, const char *use);
 
+/* Rows that come through the root of a partitioned table fire no statement triggers of its partitions. */
+extern void lc_check_no_partition(Oid table);
+
 /* The names of a table's columns, for hints. */
 extern char *lc_column_list(Oid table);
 

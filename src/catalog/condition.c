@@ -53,7 +53,8 @@ typedef enum BodyForm
 	BODY_EXPRESSION,
 	BODY_SUBQUERY,				/* an expression with subqueries */
 	BODY_ROWS,					/* SETOF jsonb */
-	BODY_STATEMENT				/* void */
+	BODY_STATEMENT,				/* void */
+	BODY_REFUSED				/* an expression that only the parser's error is wanted of */
 } BodyForm;
 
 /* What an error of the parser is about. */
@@ -111,7 +112,13 @@ explain_missing_field(ErrorData *error, const PositionArg *arg)
 	if (!SplitIdentifierString(pstrdup(at), '.', &names) || list_length(names) != 2)
 		return;
 	table = row_table(arg, linitial(names));
-	if (OidIsValid(table))
+	if (OidIsValid(table) && get_attnum(table, lsecond(names)) != InvalidAttrNumber)
+	{
+		error->message = psprintf("column \"%s\" of row %s is no row itself", (char *) lsecond(names), (char *) linitial(names));
+		error->hint = psprintf("An element of jsonb is written %s.%s->>'…'.", (char *) linitial(names), (char *) lsecond(names));
+		error->sqlerrcode = ERRCODE_UNDEFINED_COLUMN;
+	}
+	else if (OidIsValid(table))
 	{
 		error->message = psprintf("row %s has no column \"%s\"", (char *) linitial(names), (char *) lsecond(names));
 		error->hint = psprintf("Its columns are %s.", lc_column_list(table));
@@ -121,6 +128,43 @@ explain_missing_field(ErrorData *error, const PositionArg *arg)
 		error->hint = pstrdup("There is a row event only where an event is what happens: with on_event.");
 	else
 		error->hint = psprintf("Rows are called %s, subject, event and enrollment.", quote_identifier(arg->lifecycle));
+}
+
+/* A column without the name of its row: says which rows have it. */
+static void
+explain_bare_column(ErrorData *error, const PositionArg *arg)
+{
+	const char *const rows[] = {arg->lifecycle, "subject", "event", "enrollment"};
+	StringInfoData hint;
+	char	   *end;
+	List	   *names;
+	const char *at = arg->binding->source_text;
+
+	if (error->sqlerrcode != ERRCODE_UNDEFINED_COLUMN || error->hint != NULL || error->internalpos <= 0 || arg->lifecycle == NULL)
+		return;
+	for (int i = 1; i < error->internalpos && *at; i++)
+		at += pg_mblen(at);
+	end = pstrdup(at);
+	at = end;
+	if (*end == '"')
+		for (end++; *end && *end != '"'; end++);
+	while (*end && strchr(" \t\n.()=<>+-*/,:;!~|[]", *end) == NULL)
+		end++;
+	*end = '\0';
+	if (!SplitIdentifierString(pstrdup(at), '.', &names) || list_length(names) != 1)
+		return;
+	initStringInfo(&hint);
+	for (int i = 0; i < lengthof(rows); i++)
+	{
+		Oid			table = row_table(arg, rows[i]);
+
+		if (arg->binding->rows == LC_ROWS_EVENT ? strcmp(rows[i], "event") != 0 : arg->binding->rows == LC_ROWS_NO_RUN && strcmp(rows[i], "enrollment") == 0)
+			continue;
+		if (OidIsValid(table) && get_attnum(table, linitial(names)) > 0)
+			appendStringInfo(&hint, "%s%s.%s", hint.len > 0 ? " or " : "", quote_identifier(rows[i]), quote_identifier(linitial(names)));
+	}
+	if (hint.len > 0)
+		error->hint = psprintf("Columns are written with their row: %s.", hint.data);
 }
 
 /* Passes an error of the parser on, with a position that is one in the user's own text. */
@@ -140,6 +184,7 @@ rethrow_in_text(MemoryContext context, const PositionArg *arg)
 	error->internalpos = Max(position, 0);
 	error->internalquery = pstrdup(arg->binding->source_text);
 	explain_missing_field(error, arg);
+	explain_bare_column(error, arg);
 	/* behind the user's text is only our own use of the column address */
 	if (strncmp(arg->binding->result, "SETOF", 5) == 0 && position > pg_mbstrlen(arg->binding->source_text))
 	{
@@ -307,12 +352,14 @@ static const char *const body_before[] = {
 	[BODY_SUBQUERY] = "RETURN (SELECT (",
 	[BODY_ROWS] = "BEGIN ATOMIC SELECT pg_catalog.to_jsonb(_row) FROM (",
 	[BODY_STATEMENT] = "BEGIN ATOMIC ",
+	[BODY_REFUSED] = "RETURN (SELECT NULL FROM (SELECT) _ WHERE (",
 };
 static const char *const body_after[] = {
 	[BODY_EXPRESSION] = "\n)",
 	[BODY_SUBQUERY] = "\n) FROM (SELECT) _)",
 	[BODY_ROWS] = "\n) _row ORDER BY _row.address; END",
 	[BODY_STATEMENT] = "\n; END",
+	[BODY_REFUSED] = "\n) IS NULL)",
 };
 
 void
@@ -343,9 +390,8 @@ function_of(const char *schema, Oid on_table, const LcBinding *binding)
 }
 
 static Oid
-create_function(const char *lifecycle, const char *schema, Oid on_table, const LcBinding *binding)
+create_function(const char *lifecycle, const char *schema, Oid on_table, const LcBinding *binding, BodyForm form)
 {
-	BodyForm	form = parse_alone(binding);
 	MemoryContext context = CurrentMemoryContext;
 	PositionArg arg = {binding, 0, lifecycle, schema, on_table};
 	StringInfoData sql;
@@ -397,73 +443,6 @@ functions_named(const char *schema, const char *name)
 	}
 	ReleaseSysCacheList(list);
 	return functions;
-}
-
-void
-lc_condition_bind(const char *lifecycle, const char *schema, Oid on_table, const LcBinding *binding)
-{
-	ListCell   *cell;
-
-	(void) create_function(lifecycle, schema, on_table, binding);
-	if (strcmp(binding->result, "void") != 0)
-		foreach(cell, functions_named(schema, binding->name))
-			check_volatility(binding, lfirst_oid(cell));
-}
-
-bool
-lc_condition_fits(const char *lifecycle, const char *schema, Oid on_table, const LcBinding *binding, char **error)
-{
-	MemoryContext context = CurrentMemoryContext;
-	ResourceOwner owner = CurrentResourceOwner;
-	LcIdentity	identity;
-	bool		fits;
-
-	/* Always rolled back: it only asks. */
-	GetUserIdAndSecContext(&identity.user, &identity.flags);
-	BeginInternalSubTransaction(NULL);
-	MemoryContextSwitchTo(context);
-	*error = NULL;
-	PG_TRY();
-	{
-		lc_condition_bind(lifecycle, schema, on_table, binding);
-		fits = true;
-	}
-	PG_CATCH();
-	{
-		ErrorData  *data;
-
-		MemoryContextSwitchTo(context);
-		data = CopyErrorData();
-		FlushErrorState();
-		*error = data->message;
-		fits = false;
-	}
-	PG_END_TRY();
-	RollbackAndReleaseCurrentSubTransaction();
-	MemoryContextSwitchTo(context);
-	CurrentResourceOwner = owner;
-	return fits;
-}
-
-void
-lc_condition_drop(const char *schema, const char *name)
-{
-	ListCell   *cell;
-
-	foreach(cell, functions_named(schema, name))
-		lc_runf("DROP FUNCTION %s", format_procedure_qualified(lfirst_oid(cell)));
-}
-
-char *
-lc_condition_name(const char *kind, const char *object)
-{
-	char	   *full = psprintf("_%s %s", kind, object);
-	int			length = strlen(full);
-
-	if (length < NAMEDATALEN)
-		return full;
-	return psprintf("%.*s %08x", pg_mbcliplen(full, length, NAMEDATALEN - 10), full,
-					hash_bytes((const unsigned char *) full, length));
 }
 
 /* What a bound body reads of each parameter. */
@@ -530,6 +509,144 @@ walk_for_reads(Node *node, void *context)
 	else if (IsA(node, Query))
 		return query_tree_walker((Query *) node, walk_for_reads, context, QTW_EXAMINE_RTES_BEFORE);
 	return expression_tree_walker(node, walk_for_reads, context);
+}
+
+static bool
+find_bound_sublink(Node *node, void *context)
+{
+	if (node == NULL)
+		return false;
+	if (IsA(node, SubLink))
+	{
+		*(Query **) context = castNode(Query, ((SubLink *) node)->subselect);
+		return true;
+	}
+	return expression_tree_walker(node, find_bound_sublink, context);
+}
+
+/*
+ * An expression is over one row: aggregates, window functions and functions that return sets would be over the trivial FROM of our own. The parser
+ * allows them there; where it does not, it says where they are.
+ */
+static void
+check_single_row(const char *lifecycle, const char *schema, Oid on_table, const LcBinding *binding, BodyForm form, Oid function)
+{
+	HeapTuple	tuple = SearchSysCache1(PROCOID, ObjectIdGetDatum(function));
+	Query	   *query;
+
+	if (!HeapTupleIsValid(tuple))
+		elog(ERROR, "cache lookup failed for function %u", function);
+	query = function_query(tuple);
+	ReleaseSysCache(tuple);
+	if (form == BODY_SUBQUERY)
+		(void) find_bound_sublink((Node *) linitial_node(TargetEntry, query->targetList)->expr, &query);
+	if (query->hasAggs || query->hasWindowFuncs || query->hasTargetSRFs)
+		(void) create_function(lifecycle, schema, on_table, binding, BODY_REFUSED);
+}
+
+static void
+refuse_row(const LcBinding *binding, const char *row, const char *hint)
+{
+	const char *at = strstr(binding->source_text, row);
+
+	ereport(ERROR,
+			(errcode(ERRCODE_UNDEFINED_TABLE),
+			 errmsg("%s cannot read the row %s", binding->what, row),
+			 errhint("%s", hint),
+			 at ? internalerrposition(pg_mbstrlen_with_len(binding->source_text, at - binding->source_text) + 1) : 0,
+			 at ? internalerrquery(binding->source_text) : 0));
+}
+
+/* Every bound function takes the same rows. Those that are always NULL where it is asked must not be read. */
+static void
+check_rows_read(const char *lifecycle, const LcBinding *binding, Oid function)
+{
+	HeapTuple	tuple = SearchSysCache1(PROCOID, ObjectIdGetDatum(function));
+	LcCondition condition = {0};
+	Reads		reads = {.row = 1, .subject = 2, .enrollment = get_func_nargs(function), .condition = &condition};
+
+	if (!HeapTupleIsValid(tuple))
+		elog(ERROR, "cache lookup failed for function %u", function);
+	(void) walk_for_reads((Node *) function_query(tuple), &reads);
+	ReleaseSysCache(tuple);
+	if (condition.reads_enrollment)
+		refuse_row(binding, "enrollment", "The steps, exits and goals of a workflow can read it: there is a run.");
+	if (binding->rows == LC_ROWS_EVENT && condition.reads_subject)
+		refuse_row(binding, "subject", "Only the row event is there. What else must be true can be said where somebody listens to the event.");
+	if (binding->rows == LC_ROWS_EVENT && condition.reads_row)
+		refuse_row(binding, lifecycle, "Only the row event is there. What else must be true can be said where somebody listens to the event.");
+}
+
+void
+lc_condition_bind(const char *lifecycle, const char *schema, Oid on_table, const LcBinding *binding)
+{
+	BodyForm	form = parse_alone(binding);
+	Oid			function = create_function(lifecycle, schema, on_table, binding, form);
+	ListCell   *cell;
+
+	if (form == BODY_EXPRESSION || form == BODY_SUBQUERY)
+		check_single_row(lifecycle, schema, on_table, binding, form, function);
+	if (binding->rows != LC_ROWS_ALL)
+		check_rows_read(lifecycle, binding, function);
+	if (strcmp(binding->result, "void") != 0)
+		foreach(cell, functions_named(schema, binding->name))
+			check_volatility(binding, lfirst_oid(cell));
+}
+
+bool
+lc_condition_fits(const char *lifecycle, const char *schema, Oid on_table, const LcBinding *binding, char **error)
+{
+	MemoryContext context = CurrentMemoryContext;
+	ResourceOwner owner = CurrentResourceOwner;
+	LcIdentity	identity;
+	bool		fits;
+
+	/* Always rolled back: it only asks. */
+	GetUserIdAndSecContext(&identity.user, &identity.flags);
+	BeginInternalSubTransaction(NULL);
+	MemoryContextSwitchTo(context);
+	*error = NULL;
+	PG_TRY();
+	{
+		lc_condition_bind(lifecycle, schema, on_table, binding);
+		fits = true;
+	}
+	PG_CATCH();
+	{
+		ErrorData  *data;
+
+		MemoryContextSwitchTo(context);
+		data = CopyErrorData();
+		FlushErrorState();
+		*error = data->message;
+		fits = false;
+	}
+	PG_END_TRY();
+	RollbackAndReleaseCurrentSubTransaction();
+	MemoryContextSwitchTo(context);
+	CurrentResourceOwner = owner;
+	return fits;
+}
+
+void
+lc_condition_drop(const char *schema, const char *name)
+{
+	ListCell   *cell;
+
+	foreach(cell, functions_named(schema, name))
+		lc_runf("DROP FUNCTION %s", format_procedure_qualified(lfirst_oid(cell)));
+}
+
+char *
+lc_condition_name(const char *kind, const char *object)
+{
+	char	   *full = psprintf("_%s %s", kind, object);
+	int			length = strlen(full);
+
+	if (length < NAMEDATALEN)
+		return full;
+	return psprintf("%.*s %08x", pg_mbcliplen(full, length, NAMEDATALEN - 10), full,
+					hash_bytes((const unsigned char *) full, length));
 }
 
 /* The text of a function that is one expression: what follows RETURN. */

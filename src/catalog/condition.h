@@ -6,6 +6,14 @@
 
 #include "catalog/definitions.h"
 
+/* The rows that are there where a condition is asked; reading others is an error. */
+typedef enum LcRowsRead
+{
+	LC_ROWS_ALL,
+	LC_ROWS_NO_RUN,				/* no `enrollment` */
+	LC_ROWS_EVENT				/* `event` alone */
+}			LcRowsRead;
+
 typedef struct LcBinding
 {
 	const char *what;			/* for messages: "condition of transition \"x\"" */
@@ -13,11 +21,13 @@ typedef struct LcBinding
 	const char *result;			/* SQL type: boolean, timestamptz, text, or SETOF jsonb */
 	const char *source_text;	/* the user's expression, or query for SETOF jsonb */
 	Oid			event_table;	/* InvalidOid: no row `event` */
+	LcRowsRead	rows;
 } LcBinding;
 
 /*
  * Binds the text as a function (row, subject, [event,] enrollment) in the lifecycle's schema, owned by its owner. Errors are the parser's, with
- * the position in the user's text, plus: not boolean (or not the asked type), more than one statement, modifies data.
+ * the position in the user's text, plus: not boolean (or not the asked type), more than one statement,
+ * modifies data, is over more than one row, reads rows that are not there.
  */
 extern void lc_condition_bind(const char *lifecycle, const char *schema, Oid on_table, const LcBinding *binding);
 

@@ -12,6 +12,9 @@ extern void lc_check_stage_name(const char *stage);
 /* Index of a stage that rules and moves may lead to, or an error that names the stages. */
 extern int	lc_check_stage(LcLifecycle *lc, const char *stage);
 
+/* The same of a stage that is left: it may be retired. */
+extern int	lc_existing_stage(LcLifecycle *lc, const char *stage);
+
 /* The row of a stage in lifecycle.stages; phase NULL: that of the ready-made stage of this name. As the extension's owner. */
 extern void lc_insert_stage(const char *lifecycle, const char *stage, int position, const char *phase);
 
@@ -20,9 +23,11 @@ extern void lc_add_stage(const char *lifecycle, const char *schema, Oid on_table
 
 /*
  * Binds a condition for the events of one name: without the event's row when it does not read it, else once for each event source that can carry
- * the event (`source`: only that one). The function's former overloads are dropped. `event` NULL: a condition without event.
+ * the event (`source`: only that one). The function's former overloads are dropped. `event` NULL: a condition without event. `run`: of a workflow whose
+ * row `enrollment` it can read.
  */
-extern void lc_bind_for_event(LcLifecycle *lc, const char *what, const char *function, const char *condition, const char *event, const char *source);
+extern void lc_bind_for_event(LcLifecycle *lc, const char *what, const char *function, const char *condition, const char *event, const char *source,
+							  bool run);
 
 /* The comment on a prototype table. */
 extern char *lc_prototype_comment(const char *prototype);

@@ -15,11 +15,15 @@
 #include "catalog/namespace.h"
 #include "catalog/owner.h"
 #include "catalog/pg_collation.h"
+#include "catalog/pg_database.h"
 #include "catalog/pg_namespace.h"
 #include "catalog/pg_type.h"
 #include "catalog/sql.h"
+#include "commands/dbcommands.h"
+#include "compat.h"
 #include "lifecycle.h"
 #include "miscadmin.h"
+#include "pgtime.h"
 #include "utils/acl.h"
 #include "utils/builtins.h"
 #include "utils/guc.h"
@@ -48,6 +52,7 @@ typedef struct Definition
 	char	   *name;
 	Oid			on_table;
 	List	   *stages;
+	bool		ready_made;		/* stages were not given */
 	char	   *key_column;
 	char	   *schema;
 	char	   *initial_stage;
@@ -144,7 +149,8 @@ check_key(Oid table, const char *column)
 	if (SPI_processed == 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_TABLE_DEFINITION),
-				 errmsg("key column \"%s\" of table %s must be NOT NULL and have a unique index", column, lc_qualified_name(table))));
+				 errmsg("key column \"%s\" of table %s must be NOT NULL and have a unique index", column, lc_qualified_name(table)),
+				 errdetail("Of this column alone, not deferrable, and of all rows.")));
 }
 
 static void
@@ -158,11 +164,15 @@ read_arguments(FunctionCallInfo fcinfo, Definition *definition)
 				 errmsg("argument \"%s\" must not be null", "on_table")));
 	definition->on_table = PG_GETARG_OID(1);
 	lc_check_table(definition->on_table, "the subject table");
+	lc_check_no_partition(definition->on_table);
 	if (!PG_ARGISNULL(2))
 		definition->stages = lc_text_array_list(PG_GETARG_DATUM(2), "stages");
 	else
+	{
+		definition->ready_made = true;
 		for (int i = 0; i < lengthof(ready_made); i++)
 			definition->stages = lappend(definition->stages, pstrdup(ready_made[i][0]));
+	}
 	check_stages(definition->stages);
 	definition->key_column = lc_arg_text(fcinfo, 3);
 	definition->schema = PG_ARGISNULL(4) ? definition->name : lc_arg_text(fcinfo, 4);
@@ -179,6 +189,7 @@ read_arguments(FunctionCallInfo fcinfo, Definition *definition)
 	ereport(ERROR,
 			(errcode(ERRCODE_UNDEFINED_OBJECT),
 			 errmsg("initial stage \"%s\" is not among the stages", definition->initial_stage),
+			 definition->ready_made ? errhint("Left out, stages are the ready-made ones: %s.", lc_quoted_list(definition->stages)) :
 			 errhint("The stages are %s.", lc_quoted_list(definition->stages))));
 }
 
@@ -209,6 +220,23 @@ define_stages(const Definition *definition)
 		lc_insert_stage(definition->name, lfirst(cell), foreach_current_index(cell) + 1, NULL);
 }
 
+/* Phases are an object of texts, or null for none. */
+static void
+check_phases(Datum phases)
+{
+	Oid			types[1] = {JSONBOID};
+	Datum		values[1] = {phases};
+
+	lc_run_args("SELECT WHERE pg_catalog.jsonb_typeof($1) OPERATOR(pg_catalog.<>) 'object' OR EXISTS (SELECT FROM pg_catalog.jsonb_each("
+				"CASE WHEN pg_catalog.jsonb_typeof($1) OPERATOR(pg_catalog.=) 'object' THEN $1 END) p "
+				"WHERE pg_catalog.jsonb_typeof(p.value) NOT IN ('string', 'null'))", 1, types, values, NULL);
+	if (SPI_processed > 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("phases must be an object with the name of a phase for each stage"),
+				 errhint("Write it as in phases => '{\"stage\": \"phase\"}'.")));
+}
+
 /* Sets the phases that are given as {"stage": "phase"}. */
 static LcDefined
 define_phases(const Definition *definition)
@@ -218,6 +246,7 @@ define_phases(const Definition *definition)
 
 	if (definition->phases == 0)
 		return LC_UNCHANGED;
+	check_phases(definition->phases);
 	lc_run_args("SELECT p.key FROM pg_catalog.jsonb_each_text($2) p WHERE NOT EXISTS "
 				"(SELECT FROM lifecycle.stages s WHERE s.lifecycle = $1 AND s.name = p.key)", 2, types, values, NULL);
 	if (SPI_processed > 0)
@@ -312,6 +341,13 @@ create_state(const Definition *definition)
 				 errmsg("schema \"%s\" already exists", definition->schema),
 				 errdetail("The state of lifecycle \"%s\" needs a schema of its own.", definition->name),
 				 errhint("Give another one: schema => '%s_lifecycle'.", definition->name)));
+	if (!lc_may_create_schema(MyDatabaseId, owner))
+		ereport(ERROR,
+				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+				 errmsg("%s, the owner of table %s, may not create a schema in this database", quote_identifier(GetUserNameFromId(owner, false)),
+						lc_qualified_name(definition->on_table)),
+				 errhint("GRANT CREATE ON DATABASE %s TO %s.", quote_identifier(get_database_name(MyDatabaseId)),
+						 quote_identifier(GetUserNameFromId(owner, false)))));
 	lc_identity_role(owner, &saved);
 	lc_runf("CREATE SCHEMA %s", schema);
 	lc_runf("COMMENT ON SCHEMA %s IS %s", schema,
@@ -333,12 +369,30 @@ has_rows(Oid table)
 	return SPI_processed > 0;
 }
 
+/* The name of a zone is no expression that gives one; read as one it would be an error about a column. */
+static void
+check_timezone(const Definition *definition)
+{
+	static const char *const letters = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789/_+-";
+
+	if (strspn(definition->timezone, letters) == strlen(definition->timezone) && pg_tzset(definition->timezone) != NULL &&
+		get_attnum(definition->on_table, definition->timezone) == InvalidAttrNumber)
+		ereport(ERROR,
+				(errcode(ERRCODE_SYNTAX_ERROR),
+				 errmsg("\"%s\" is the name of a time zone, and timezone must be an expression that gives one", definition->timezone),
+				 errhint("Give a column of the subject's row, timezone => '%s.…', or one zone for all as a string, timezone => $$'%s'$$.",
+						 quote_identifier(definition->name), definition->timezone)));
+}
+
 static void
 bind_expressions(const Definition *definition)
 {
 	if (definition->timezone)
+		check_timezone(definition);
+	if (definition->timezone)
 		lc_condition_bind(definition->name, definition->schema, definition->on_table,
-						  &(LcBinding) {"the time-zone expression", lc_condition_name("timezone", "of the subject"), "text", definition->timezone, InvalidOid});
+						  &(LcBinding) {"the time-zone expression", lc_condition_name("timezone", "of the subject"), "text", definition->timezone, InvalidOid,
+						  LC_ROWS_NO_RUN});
 	else
 		lc_condition_drop(definition->schema, lc_condition_name("timezone", "of the subject"));
 	if (definition->recipients)
@@ -380,7 +434,11 @@ check_existing(const LcLifecycle *lc, const Definition *definition)
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_IN_USE),
 				 errmsg("stage \"%s\" of lifecycle \"%s\" is missing from the new stages or stands elsewhere", lc->stages[position].name, lc->name),
+				 definition->ready_made ?
+				 errhint("Left out, stages are the ready-made ones. Give those that there are: stages => '{…}'.") :
 				 errhint("Stages keep their order. Use lifecycle.rename_stage or lifecycle.retire_stage.")));
+	if (lc_stage_by_name((LcLifecycle *) lc, definition->initial_stage) != LC_NO_STAGE)
+		(void) lc_check_stage((LcLifecycle *) lc, definition->initial_stage);
 	return defined;
 }
 

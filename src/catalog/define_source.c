@@ -40,9 +40,10 @@ raise_unfit(const char *what, const char *source, const char *error, const char 
 }
 
 void
-lc_bind_for_event(LcLifecycle *lc, const char *what, const char *function, const char *condition, const char *event, const char *source)
+lc_bind_for_event(LcLifecycle *lc, const char *what, const char *function, const char *condition, const char *event, const char *source,
+				  bool run)
 {
-	LcBinding	binding = {what, function, "boolean", condition, InvalidOid};
+	LcBinding	binding = {what, function, "boolean", condition, InvalidOid, run ? LC_ROWS_ALL : LC_ROWS_NO_RUN};
 	char	   *error;
 	const char *fitting = NULL;
 	const char *unfit = NULL;
@@ -166,11 +167,7 @@ check_arguments(LcLifecycle *lc, Oid table, const LcSource *source, const char *
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("table %s holds the subjects of lifecycle \"%s\"", lc->on_table_sql, lc->name),
 				 errhint("Give the condition that makes a row an event: becomes => '…'.")));
-	if (get_rel_relispartition(table))
-		ereport(ERROR,
-				(errcode(ERRCODE_WRONG_OBJECT_TYPE),
-				 errmsg("table %s is a partition", lc_qualified_name(table)),
-				 errhint("Name the partitioned table that it belongs to.")));
+	lc_check_no_partition(table);
 	check_subject(lc, table, source->subject_column);
 	if ((source->name_column == NULL) == (source->event_name == NULL))
 		ereport(ERROR,
@@ -249,7 +246,7 @@ lifecycle_define_event_source(PG_FUNCTION_ARGS)
 			lc_condition_drop(lc->schema, lc_condition_name("becomes", source.name));
 			if (becomes)
 				lc_condition_bind(lc->name, lc->schema, lc->on_table,
-								  &(LcBinding) {"argument becomes", function, "boolean", becomes, table});
+								  &(LcBinding) {"argument becomes", function, "boolean", becomes, table, LC_ROWS_EVENT});
 			bind_to_source(lc, &source);
 			lc_definitions_changed();
 		}

@@ -23,8 +23,8 @@ PG_FUNCTION_INFO_V1(lifecycle_add_stage);
 PG_FUNCTION_INFO_V1(lifecycle_rename_stage);
 PG_FUNCTION_INFO_V1(lifecycle_retire_stage);
 
-static int
-existing_stage(LcLifecycle *lc, const char *stage)
+int
+lc_existing_stage(LcLifecycle *lc, const char *stage)
 {
 	int			index = lc_stage_by_name(lc, stage);
 	List	   *names = NIL;
@@ -39,12 +39,13 @@ existing_stage(LcLifecycle *lc, const char *stage)
 int
 lc_check_stage(LcLifecycle *lc, const char *stage)
 {
-	int			index = existing_stage(lc, stage);
+	int			index = lc_existing_stage(lc, stage);
 
 	if (lc->stages[index].retired)
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-				 errmsg("stage \"%s\" of lifecycle \"%s\" is retired", stage, lc->name)));
+				 errmsg("stage \"%s\" of lifecycle \"%s\" is retired", stage, lc->name),
+				 errhint("Bring it back with lifecycle.add_stage(%s, %s).", quote_literal_cstr(lc->name), quote_literal_cstr(stage))));
 	return index;
 }
 
@@ -76,6 +77,19 @@ lc_add_stage(const char *lifecycle, const char *schema, Oid on_table, const char
 	lc_definitions_changed();
 }
 
+/* A stage that is there: back from retirement, and of the phase that is given, if one is. */
+static LcDefined
+update_stage(LcLifecycle *lc, const char *stage, const char *phase)
+{
+	lc_definer_run("UPDATE lifecycle.stages SET retired_at = NULL, phase = COALESCE($3, phase) "
+				   "WHERE lifecycle = $1 AND name = $2 AND (retired_at IS NOT NULL OR phase IS DISTINCT FROM COALESCE($3, phase))",
+				   3, lc->name, stage, phase);
+	if (SPI_processed == 0)
+		return LC_UNCHANGED;
+	lc_definitions_changed();
+	return LC_REPLACED;
+}
+
 Datum
 lifecycle_add_stage(PG_FUNCTION_ARGS)
 {
@@ -95,12 +109,14 @@ lifecycle_add_stage(PG_FUNCTION_ARGS)
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("give either before or after, not both")));
 	if (before || after)
-		existing_stage(lc, before ? before : after);
-	if (lc->nstages >= LC_MAX_STAGES)
+		lc_existing_stage(lc, before ? before : after);
+	if (lc_stage_by_name(lc, stage) != LC_NO_STAGE)
+		defined = update_stage(lc, stage, phase);
+	else if (lc->nstages >= LC_MAX_STAGES)
 		ereport(ERROR,
 				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
 				 errmsg("a lifecycle cannot have more than %d stages", LC_MAX_STAGES)));
-	if (lc_stage_by_name(lc, stage) == LC_NO_STAGE)
+	else
 	{
 		char	   *lifecycle = pstrdup(lc->name);
 
@@ -155,7 +171,7 @@ lifecycle_rename_stage(PG_FUNCTION_ARGS)
 	from = lc_arg_required(fcinfo, 1, "stage");
 	to = lc_arg_required(fcinfo, 2, "new_name");
 	lc_check_stage_name(to);
-	existing_stage(lc, from);
+	lc_existing_stage(lc, from);
 	if (lc_stage_by_name(lc, to) != LC_NO_STAGE)
 		ereport(ERROR,
 				(errcode(ERRCODE_DUPLICATE_OBJECT),
@@ -171,6 +187,24 @@ lifecycle_rename_stage(PG_FUNCTION_ARGS)
 	PG_RETURN_VOID();
 }
 
+/* Nor may a workflow lead to a stage that is retired: its current version, or one that has runs. */
+static void
+check_no_step_leads(LcLifecycle *lc, const char *stage)
+{
+	lc_definer_run(psprintf("SELECT w.name, w.state FROM lifecycle.workflows w "
+							"JOIN lifecycle.workflow_versions v ON v.lifecycle = w.lifecycle AND v.workflow = w.name "
+							"WHERE w.lifecycle = $1 AND w.state <> 'archived' "
+							"AND EXISTS (SELECT FROM lifecycle.workflow_steps s WHERE s.version_id = v.id AND s.arguments ->> 'stage' = $2) "
+							"AND (w.version = v.version OR EXISTS (SELECT FROM %s e WHERE e.version_id = v.id AND e.ended_at IS NULL)) "
+							"ORDER BY w.name LIMIT 1", lc->table_sql[LC_ENROLLMENTS]), 2, lc->name, stage);
+	if (SPI_processed > 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_IN_USE),
+				 errmsg("workflow \"%s\" (%s) leads to stage \"%s\"", lc_definer_field(0, 1), lc_definer_field(0, 2), stage),
+				 errhint("Define the workflow without it, or archive it: SELECT lifecycle.archive_workflow(%s, %s).",
+						 quote_literal_cstr(lc->name), quote_literal_cstr(lc_definer_field(0, 1)))));
+}
+
 Datum
 lifecycle_retire_stage(PG_FUNCTION_ARGS)
 {
@@ -182,7 +216,7 @@ lifecycle_retire_stage(PG_FUNCTION_ARGS)
 	SPI_connect();
 	lc = lc_definer_begin(fcinfo);
 	stage = lc_arg_required(fcinfo, 1, "stage");
-	index = existing_stage(lc, stage);
+	index = lc_existing_stage(lc, stage);
 	if (index == lc->initial_stage)
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_IN_USE),
@@ -194,6 +228,7 @@ lifecycle_retire_stage(PG_FUNCTION_ARGS)
 					(errcode(ERRCODE_OBJECT_IN_USE),
 					 errmsg("transition \"%s\" leads to stage \"%s\"", lc->rules[i].name, stage),
 					 errhint("Drop it first with lifecycle.drop_transition('%s', '%s').", lc->name, lc->rules[i].name)));
+	check_no_step_leads(lc, stage);
 	lc_identity_extension(&saved);
 	lc_runf("UPDATE lifecycle.stages SET retired_at = '%s' WHERE lifecycle = %s AND name = %s AND retired_at IS NULL",
 			timestamptz_to_str(lc_now(lc->simulated)), quote_literal_cstr(lc->name), quote_literal_cstr(stage));

@@ -140,7 +140,7 @@ check_stages(LcLifecycle *lc, const Rule *rule)
 	(void) lc_check_stage(lc, rule->to);
 	foreach(cell, rule->from)
 	{
-		(void) lc_check_stage(lc, lfirst(cell));
+		(void) lc_existing_stage(lc, lfirst(cell));
 		if (strcmp(lfirst(cell), rule->to) == 0)
 			ereport(ERROR,
 					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
@@ -267,13 +267,15 @@ lifecycle_define_transition(PG_FUNCTION_ARGS)
 	if (defined != LC_UNCHANGED)
 	{
 		if (rule.condition)
-			lc_bind_for_event(lc, psprintf("condition of transition \"%s\"", rule.name), condition_function, rule.condition, rule.on_event, rule.source);
+			lc_bind_for_event(lc, psprintf("condition of transition \"%s\"", rule.name), condition_function, rule.condition, rule.on_event, rule.source,
+							  false);
 		else
 			lc_condition_drop(lc->schema, lc_condition_name("rule", rule.name));
 		lc_condition_drop(lc->schema, lc_condition_name("date", rule.name));
 		if (rule.on_date)
 			lc_condition_bind(lc->name, lc->schema, lc->on_table,
-							  &(LcBinding) {psprintf("on_date of transition \"%s\"", rule.name), date_function, "timestamptz", rule.on_date, InvalidOid});
+							  &(LcBinding) {psprintf("on_date of transition \"%s\"", rule.name), date_function, "timestamptz", rule.on_date, InvalidOid,
+							  LC_ROWS_NO_RUN});
 		lc_definitions_changed();
 		lc_timers_arm(lifecycle, rule.name);
 	}

@@ -315,6 +315,7 @@ bind_trigger(Definition *definition, LcNode *trigger, const char *role, int posi
 {
 	char	   *what = psprintf("condition of %s", trigger_text(definition, role, position));
 	char	   *function = function_name(definition, role, psprintf("%d", position));
+	bool		run = strcmp(role, "entry") != 0;
 
 	for (int i = 0; trigger->kind->arguments[i].name != NULL; i++)
 	{
@@ -322,9 +323,10 @@ bind_trigger(Definition *definition, LcNode *trigger, const char *role, int posi
 			continue;
 		if (strcmp(trigger->kind->name, "on_event") == 0)
 			lc_bind_for_event(definition->lc, what, function, trigger->arguments[i].text,
-							  lc_node_argument(trigger, "name")->text, lc_node_argument(trigger, "source")->text);
+							  lc_node_argument(trigger, "name")->text, lc_node_argument(trigger, "source")->text, run);
 		else
-			bind(definition, what, function, "boolean", trigger->arguments[i].text, InvalidOid);
+			lc_condition_bind(definition->lc->name, definition->lc->schema, definition->lc->on_table,
+							  &(LcBinding) {what, function, "boolean", trigger->arguments[i].text, InvalidOid, run ? LC_ROWS_ALL : LC_ROWS_NO_RUN});
 		return function;
 	}
 	return NULL;

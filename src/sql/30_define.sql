@@ -50,7 +50,7 @@ COMMENT ON FUNCTION lifecycle.define_lifecycle(text, regclass, text[], text, tex
 'Defines a lifecycle: an ordered set of stages for the rows of a table, its subjects. Makes a schema with its state tables and views, owned by the table''s owner.
 on_table: an ordinary or partitioned table that the caller owns. stages: default awareness, consideration, conversion, retention, advocacy, inactive, lost. key_column: default the primary key; smallint, integer, bigint, uuid or text, NOT NULL and unique. schema: default the name. initial_stage: default the first. phases: {"stage": "phase"}. timezone: SQL expression over the subject''s row that names its time zone, default UTC: delays, timers, goal windows and intervals of re-entry of days and months keep the local time of day there; a zone that does not exist counts as UTC, and is counted. recipients: query over it with a column address. strict: manual moves outside the rules are errors. simulated: obeys lifecycle.clock.
 Returns created, unchanged or replaced. Takes SHARE ROW EXCLUSIVE locks on the table and on lifecycle.lifecycles, bounded by lock_timeout.
-Errors: reserved or too long names, a table without a usable key, stages that are missing from an existing lifecycle, expressions that do not bind.';
+Errors: reserved or too long names, a partition, a table without a usable key, an owner who may not create schemas in the database, stages that are missing from an existing lifecycle, expressions that do not bind.';
 
 CREATE FUNCTION lifecycle.drop_lifecycle(lifecycle text) RETURNS void
     LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'lifecycle_drop_lifecycle';
@@ -93,7 +93,7 @@ COMMENT ON FUNCTION lifecycle.upgrade_lifecycle(text) IS
 CREATE FUNCTION lifecycle.add_stage(lifecycle text, stage text, before text DEFAULT NULL, after text DEFAULT NULL, phase text DEFAULT NULL) RETURNS text
     LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'lifecycle_add_stage';
 COMMENT ON FUNCTION lifecycle.add_stage(text, text, text, text, text) IS
-'Adds a stage before or after another one, or at the end. Subjects can enter it once this transaction has committed. Returns created or unchanged. Errors: no such stage as before or after, both given.';
+'Adds a stage before or after another one, or at the end. Subjects can enter it once this transaction has committed. A stage that is there stays where it is; it comes back when it was retired, and gets the phase when one is given. Returns created, unchanged or replaced. Errors: no such stage as before or after, both given.';
 
 CREATE FUNCTION lifecycle.rename_stage(lifecycle text, stage text, new_name text) RETURNS void
     LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'lifecycle_rename_stage';
@@ -103,7 +103,7 @@ COMMENT ON FUNCTION lifecycle.rename_stage(text, text, text) IS
 CREATE FUNCTION lifecycle.retire_stage(lifecycle text, stage text) RETURNS void
     LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'lifecycle_retire_stage';
 COMMENT ON FUNCTION lifecycle.retire_stage(text, text) IS
-'Retires a stage: nobody enters it any more; those in it may leave. Errors: no such stage, it is the initial stage, a transition leads to it.';
+'Retires a stage: nobody enters it any more; those in it may leave. lifecycle.add_stage brings it back. Errors: no such stage, it is the initial stage, a transition or a workflow leads to it.';
 
 CREATE FUNCTION lifecycle.define_event_source(
     lifecycle      text,
@@ -143,7 +143,7 @@ CREATE FUNCTION lifecycle.define_transition(
     LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'lifecycle_define_transition';
 COMMENT ON FUNCTION lifecycle.define_transition(text, text, text, text, text, interval, text, text, text, integer, text) IS
 'Defines a rule that moves subjects from one stage, several (''{a,b}''), every one (''any'') or none (NULL: new subjects) to another.
-Triggers: on_event; after so long in the stage; without_event for so long; on_date, an expression over the subject''s row (a date or a timestamp without time zone is taken in the subject''s zone), once for a subject and a date, at once when it is past; else the condition becoming true. condition: SQL over the subject''s row (by the lifecycle''s name), subject, event. source: the event source that is meant. priority: the lowest number wins, ties by name. name: default from, to and trigger.
+Triggers: on_event; after so long in the stage; without_event for so long; on_date, an expression over the subject''s row (a date or a timestamp without time zone is taken in the subject''s zone), once for a subject and a date, at once when it is past; else the condition becoming true. Without any of these the rule only allows manual moves where the lifecycle is strict. condition: SQL over the subject''s row (by the lifecycle''s name), subject and, with on_event, event. source: the event source that is meant. priority: the lowest number wins, ties by name. name: default from, to and trigger.
 Returns created, unchanged or replaced. Errors: unknown stages, events or sources, triggers that exclude each other, conditions that do not bind.';
 
 CREATE FUNCTION lifecycle.define_transition(
