@@ -13,6 +13,8 @@ SELECT p.oid::regprocedure AS function_without_comment FROM pg_proc p
  WHERE p.pronamespace = 'lifecycle'::regnamespace AND obj_description(p.oid, 'pg_proc') IS NULL ORDER BY 1;
 SELECT c.oid::regclass AS relation_without_comment FROM pg_class c
  WHERE c.relnamespace = 'lifecycle'::regnamespace AND c.relkind IN ('r', 'v') AND obj_description(c.oid, 'pg_class') IS NULL ORDER BY 1;
+SELECT a.attrelid::regclass AS relation, a.attname AS column_without_comment FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0
+ WHERE c.relnamespace = 'lifecycle'::regnamespace AND c.relkind IN ('r', 'v') AND col_description(c.oid, a.attnum) IS NULL ORDER BY 1, a.attnum;
 
 -- functions in a language that resolves names when it runs, with the caller's search_path
 SELECT p.oid::regprocedure AS unsafe_function FROM pg_proc p JOIN pg_language l ON l.oid = p.prolang

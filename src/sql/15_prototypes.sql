@@ -136,12 +136,18 @@ COMMENT ON COLUMN lifecycle._messages.step IS 'Step of that version.';
 COMMENT ON COLUMN lifecycle._messages.template IS 'Name of the template.';
 COMMENT ON COLUMN lifecycle._messages.channel IS 'Such as email or sms.';
 COMMENT ON COLUMN lifecycle._messages.address IS 'Where it goes; NULL: there was no address, and the message is suppressed.';
+COMMENT ON COLUMN lifecycle._messages.subject_line IS 'The rendered subject line: one line, without control characters.';
+COMMENT ON COLUMN lifecycle._messages.body IS 'The rendered text; NULL: the message could not be rendered, or had no address.';
+COMMENT ON COLUMN lifecycle._messages.html_body IS 'The rendered HTML; NULL: the template has none, or as for body.';
 COMMENT ON COLUMN lifecycle._messages.status IS 'queued, claimed, sent, failed, suppressed, held or shadow.';
 COMMENT ON COLUMN lifecycle._messages.reason IS 'Why the message was not sent.';
 COMMENT ON COLUMN lifecycle._messages.attempts IS 'How often it was claimed.';
 COMMENT ON COLUMN lifecycle._messages.last_error IS 'What the last attempt to send it met.';
 COMMENT ON COLUMN lifecycle._messages.idempotency_key IS 'Stable for this message over all attempts to send it.';
-COMMENT ON COLUMN lifecycle._messages.claimed_until IS 'Until when the one who claimed the message may finish it.';
+COMMENT ON COLUMN lifecycle._messages.created_at IS 'When it was rendered.';
+COMMENT ON COLUMN lifecycle._messages.sent_at IS 'When lifecycle.finish_message said that it was sent.';
+COMMENT ON COLUMN lifecycle._messages.claimed_until IS 'Until when the one who claimed the message may finish it; of a queued message: not to be claimed before.';
+COMMENT ON COLUMN lifecycle._messages.claim_token IS 'What lifecycle.finish_message must show; NULL: nobody has claimed it.';
 
 CREATE TABLE lifecycle._failures (
     id            bigint GENERATED ALWAYS AS IDENTITY,
@@ -160,10 +166,13 @@ CREATE TABLE lifecycle._failures (
     PRIMARY KEY (subject_id, id)
 );
 COMMENT ON TABLE lifecycle._failures IS 'One row per rule, condition or step that failed for one subject.';
+COMMENT ON COLUMN lifecycle._failures.id IS 'Number of the failure, for lifecycle.retry.';
 COMMENT ON COLUMN lifecycle._failures.subject_id IS 'Key of the subject''s row.';
 COMMENT ON COLUMN lifecycle._failures.kind IS 'rule, timer, trigger, step or message.';
 COMMENT ON COLUMN lifecycle._failures.name IS 'The rule, or the workflow and the label of its step.';
 COMMENT ON COLUMN lifecycle._failures.enrollment_id IS 'The run that it belongs to.';
+COMMENT ON COLUMN lifecycle._failures.version_id IS 'Steps: version of the workflow (lifecycle.workflow_versions.id).';
+COMMENT ON COLUMN lifecycle._failures.step IS 'Steps: the step of the workflow version.';
 COMMENT ON COLUMN lifecycle._failures.attempts IS 'How often it was tried.';
 COMMENT ON COLUMN lifecycle._failures.at IS 'When.';
 COMMENT ON COLUMN lifecycle._failures.parked IS 'The run or timer stands still until lifecycle.retry is called.';
@@ -185,6 +194,11 @@ CREATE TABLE lifecycle._due (
 CREATE INDEX _due_due_at ON lifecycle._due (due_at);
 CREATE INDEX _due_subject ON lifecycle._due (subject_id);
 COMMENT ON TABLE lifecycle._due IS 'Private: what the scheduler must look at, and when. Rows are deleted and inserted, never updated.';
+COMMENT ON COLUMN lifecycle._due.due_at IS 'When to look at it.';
+COMMENT ON COLUMN lifecycle._due.subject_id IS 'Key of the subject''s row.';
+COMMENT ON COLUMN lifecycle._due.enrollment_id IS 'The run; NULL: the timer of a transition rule.';
+COMMENT ON COLUMN lifecycle._due.attempts IS 'How often it has failed so far.';
+COMMENT ON COLUMN lifecycle._due.shadow IS 'The run is one in shadow.';
 COMMENT ON COLUMN lifecycle._due.kind IS 's: an enrollment is to run this step; w: its wait in this step ends; r: the timer of a transition rule.';
 COMMENT ON COLUMN lifecycle._due.program IS 'Enrollments: lifecycle.workflow_versions.id; timers: lifecycle.transition_rules.id.';
 COMMENT ON COLUMN lifecycle._due.step IS 'Enrollments: the step to run, or that waits; timers: 0.';

@@ -45,10 +45,14 @@ CREATE TABLE lifecycle.backfills (
     finished_at timestamptz
 );
 COMMENT ON TABLE lifecycle.backfills IS 'Progress of lifecycle.backfill, one row per lifecycle, committed with each batch.';
+COMMENT ON COLUMN lifecycle.backfills.lifecycle IS 'Name of the lifecycle.';
 COMMENT ON COLUMN lifecycle.backfills.position IS 'Key of the last subject that is done; an interrupted backfill goes on behind it. NULL: at the beginning, or finished.';
 COMMENT ON COLUMN lifecycle.backfills.subjects IS 'Subjects replayed.';
 COMMENT ON COLUMN lifecycle.backfills.events IS 'Events replayed: those that somebody listens to.';
 COMMENT ON COLUMN lifecycle.backfills.transitions IS 'Transitions that came of it.';
+COMMENT ON COLUMN lifecycle.backfills.began_at IS 'When it began.';
+COMMENT ON COLUMN lifecycle.backfills.updated_at IS 'When its last batch was committed.';
+COMMENT ON COLUMN lifecycle.backfills.finished_at IS 'When it was finished; NULL: it is not.';
 GRANT SELECT ON lifecycle.backfills TO PUBLIC;
 
 CREATE PROCEDURE lifecycle.backfill(lifecycle text, batch_size integer DEFAULT 10000, enroll boolean DEFAULT false)
