@@ -4,7 +4,7 @@
  * A claim is a lease with a token. Whoever finishes a message must show the token of the last claim: one whose lease has run out and whose message
  * another has claimed since cannot overwrite what that one records. A message whose lease has run out is claimed again.
  *
- * A copy of the database gives out no messages before lifecycle.resume(): the original sends the same ones.
+ * While everything is paused no messages are given out. Nor does a copy of the database before lifecycle.resume(): the original sends the same ones.
  *
  * Both run with the rights of their caller on the table of messages. Locks: claims skip rows that somebody holds; finishing waits for its one row.
  */
@@ -68,7 +68,11 @@ lifecycle_claim_messages(PG_FUNCTION_ARGS)
 	check_claim(max_messages, lease);
 	installation = lc_installation_state(NULL);
 	lc_installation_warn(installation);
-	if (installation == LC_INSTALLATION_COPY || installation == LC_INSTALLATION_UNKNOWN)
+	if (installation == LC_INSTALLATION_PAUSED)
+		ereport(NOTICE,
+				(errmsg("no messages are given out: everything is paused"),
+				 errhint("Call lifecycle.resume().")));
+	if (installation != LC_INSTALLATION_HERE)
 		return (Datum) 0;
 	values[0] = TimestampTzGetDatum(now);
 	values[1] = TimestampTzGetDatum(lc_add_interval(now, lease, NULL));

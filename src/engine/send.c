@@ -258,6 +258,41 @@ get_value(SendValue *source, LcSendPlan *plan, TupleTableSlot *slot, LcValue *va
 		lc_value_get_member(&whole, source->element, source->length, value);
 }
 
+static bool
+is_control(char c)
+{
+	return (unsigned char) c < ' ' || c == 0x7f;
+}
+
+/*
+ * A subject line becomes a header of the mail: a line break in it, of a name that somebody typed, would begin another header. Control characters become
+ * one space with the blanks around them, and none are left at the ends.
+ */
+static void
+make_one_line(StringInfo buffer, int start)
+{
+	int			to = start;
+
+	for (int from = start; from < buffer->len;)
+	{
+		int			end = from;
+		bool		control = false;
+
+		while (end < buffer->len && (buffer->data[end] == ' ' || is_control(buffer->data[end])))
+			control |= is_control(buffer->data[end++]);
+		if (end == from)
+			buffer->data[to++] = buffer->data[from++];
+		else if (!control)
+			while (from < end)
+				buffer->data[to++] = buffer->data[from++];
+		else if (to > start && end < buffer->len)
+			buffer->data[to++] = ' ';
+		from = end > from ? end : from;
+	}
+	buffer->len = to;
+	buffer->data[to] = '\0';
+}
+
 /* Renders the parts into the message; false, with a reason, when one of them cannot be. In the memory context of the rows. */
 static bool
 render(LcRunBatch *batch, LcSendPlan *plan, LcMessage *message, TupleTableSlot *slot, pg_tz *zone, StringInfo buffer)
@@ -284,6 +319,8 @@ render(LcRunBatch *batch, LcSendPlan *plan, LcMessage *message, TupleTableSlot *
 			message->reason = MemoryContextStrdup(batch->work, reason);
 			return false;
 		}
+		if (part == 0)
+			make_one_line(buffer, VARHDRSZ);
 		message->parts[part] = MemoryContextAlloc(batch->work, buffer->len);
 		memcpy(message->parts[part], buffer->data, buffer->len);
 		SET_VARSIZE(message->parts[part], buffer->len);
@@ -319,6 +356,25 @@ zone_of(LcRunBatch *batch, LcSendPlan *plan, TupleTableSlot *slot)
 	return zone;
 }
 
+/* Is there anything else than blanks? */
+static bool
+is_blank(text *address)
+{
+	for (int i = 0; i < VARSIZE_ANY_EXHDR(address); i++)
+		if (VARDATA_ANY(address)[i] != ' ')
+			return false;
+	return true;
+}
+
+static bool
+has_control(text *address)
+{
+	for (int i = 0; i < VARSIZE_ANY_EXHDR(address); i++)
+		if (is_control(VARDATA_ANY(address)[i]))
+			return true;
+	return false;
+}
+
 /* A send step of a batch, row by row. */
 typedef struct Sending
 {
@@ -344,7 +400,7 @@ send_row(Sending *sending, TupleTableSlot *slot)
 	uint64		hash = 0;
 	LcMessage  *message;
 
-	if (address != NULL && VARSIZE_ANY_EXHDR(address) == 0)
+	if (address != NULL && is_blank(address))
 		address = NULL;
 	if (address != NULL)
 	{
@@ -370,7 +426,12 @@ send_row(Sending *sending, TupleTableSlot *slot)
 	}
 	message->address = MemoryContextAlloc(batch->work, VARSIZE_ANY(address));
 	memcpy(message->address, address, VARSIZE_ANY(address));
-	if (!plan->found)
+	if (has_control(address))
+	{
+		message->status = "failed";
+		message->reason = "the address has a line break or another control character";
+	}
+	else if (!plan->found)
 	{
 		message->status = "failed";
 		message->reason = "the template does not exist any more";

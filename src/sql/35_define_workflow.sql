@@ -70,7 +70,7 @@ CREATE FUNCTION lifecycle.pause() RETURNS void
     LANGUAGE c VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp AS 'MODULE_PATHNAME', 'lifecycle_pause';
 REVOKE EXECUTE ON FUNCTION lifecycle.pause() FROM PUBLIC;
 COMMENT ON FUNCTION lifecycle.pause() IS
-'Lets the workflows and timers of all lifecycles of this database stand still.';
+'Lets the workflows and timers of all lifecycles of this database stand still, and lifecycle.claim_messages gives no messages; stages go on to change.';
 
 CREATE FUNCTION lifecycle.resume() RETURNS void
     LANGUAGE c VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp AS 'MODULE_PATHNAME', 'lifecycle_resume';

@@ -28,7 +28,7 @@ CREATE FUNCTION lifecycle.claim_messages(
 COMMENT ON FUNCTION lifecycle.claim_messages(text, text, integer, interval) IS
 'Takes messages that are to be sent, the oldest first, and gives them with a token to whoever calls: nobody else gets them before the lease is over. Finish each with lifecycle.finish_message.
 channel: only of this one; NULL: of all. max_messages: 1 to 100,000. lease: how long the caller may take; a message that is not finished by then is given out again, so send with idempotency_key.
-Messages that somebody else is claiming are passed over, without waiting. On a copy of the database it warns and gives none until lifecycle.resume(). Errors: a lifecycle that is not defined, an empty lease, no right to read or change the messages.';
+Messages that somebody else is claiming are passed over, without waiting. While everything is paused it gives none, and on a copy of the database, until lifecycle.resume(), and says so. Errors: a lifecycle that is not defined, an empty lease, no right to read or change the messages.';
 
 CREATE FUNCTION lifecycle.finish_message(
     lifecycle text,

@@ -1,6 +1,6 @@
 -- Messages: who gets them, what they say, what is missing; deleted subjects and TRUNCATE.
 \ir shop.psql
-SELECT plan(50);
+SELECT plan(56);
 CREATE TABLE users (account_id bigint, email text, first_name text, role text);
 CREATE TABLE accounts (id integer PRIMARY KEY, name text, phone text, owner_email text);
 CREATE TABLE account_events (account_id integer, name text, at timestamptz DEFAULT lifecycle.now('account'), data jsonb);
@@ -77,11 +77,29 @@ SELECT advance_clock('1 hour');
 SELECT is((SELECT body FROM customer.messages WHERE subject_id = 1 ORDER BY id DESC LIMIT 1), 'x back', 'until it is there again');
 SELECT verified();
 
--- an application takes them
+-- an application takes them, but not while everything is paused
+SELECT pause();
+SELECT is_empty($$ SELECT id FROM claim_messages('customer') $$, 'while everything is paused no messages are given out');
+SELECT resume();
 SELECT is((SELECT string_agg(address, ', ' ORDER BY id) FROM claim_messages('customer', 'email', 2, '5 minutes')), 'c1@example.com, new@example.com', 'an application takes what is queued, in order');
 SELECT is((SELECT count(*) FROM claim_messages('customer', 'email', 10, '5 minutes')), 1::bigint, 'nobody takes it again');
 SELECT is((SELECT finish_message('customer', id, claim_token, 'sent')::text FROM customer.messages WHERE address = 'c1@example.com'), (SELECT finish_message('customer', id, claim_token, 'sent')::text FROM customer.messages WHERE body = 'changed'), 'and says how it went');
 SELECT results_eq($$ SELECT status, count(*) FROM customer.messages GROUP BY 1 ORDER BY 1 $$, $$ VALUES ('claimed', 1::bigint), ('failed', 1), ('sent', 2), ('suppressed', 2) $$, 'which is recorded');
+SELECT verified();
+
+-- what somebody typed into his name begins no header of a mail, nor does an address
+SELECT define_template('customer', 'injected', subject_line => E' \n{% if true %}\n  Hi {{ customer.first_name }} \n{% endif %}', body => E'two\nlines');
+SELECT define_workflow('customer', 'injected', state => 'live', steps => send('email', 'injected'));
+SELECT customer(id) FROM generate_series(5, 8) AS id;
+UPDATE customers SET first_name = E'A  B\r\nBcc: x@y\t\x7fé' WHERE id = 5;
+UPDATE customers SET email = E'a@b\nBcc: x@y' WHERE id = 6;
+UPDATE customers SET email = '   ' WHERE id = 7;
+SELECT enroll('customer', 'injected', id) FROM generate_series(5, 8) AS id;
+SELECT run_due();
+SELECT is((SELECT subject_line || '|' || body FROM customer.messages WHERE subject_id = 5), E'Hi A  B Bcc: x@y é|two\nlines', 'a subject line is one line');
+SELECT is((SELECT status || ' ' || reason FROM customer.messages WHERE subject_id = 6), 'failed the address has a line break or another control character', 'an address with a line break is none');
+SELECT is((SELECT status || ' ' || reason FROM customer.messages WHERE subject_id = 7), 'suppressed no address', 'nor is one of blanks');
+SELECT is((SELECT subject_line FROM customer.messages WHERE subject_id = 8), 'Hi C8', 'the others are as they were');
 SELECT verified();
 
 -- deleted subjects
