@@ -241,10 +241,10 @@ parse_number(LcParser *parser, LcValue *value)
 		lc_liquid_normalize_number(value);
 }
 
+/* A path of that name, the last token of which is the current one. */
 static void
-parse_path(LcParser *parser, LcOperand *operand)
+parse_path(LcParser *parser, LcOperand *operand, LcToken name)
 {
-	LcToken		name = parser->token;
 	int			end = name.end;
 	int			local;
 	LcAccess   *access;
@@ -272,6 +272,25 @@ parse_path(LcParser *parser, LcOperand *operand)
 	}
 }
 
+/* ["name"]: a name that is no word. */
+static LcToken
+parse_quoted_name(LcParser *parser)
+{
+	int			position = parser->token.position;
+	LcToken		name;
+
+	lc_liquid_next_token(parser);
+	if (parser->token.kind != LC_TOKEN_STRING)
+		lc_liquid_expected(parser, "a name in quotes after \"[\"");
+	name = parser->token;
+	lc_liquid_next_token(parser);
+	if (parser->token.kind != ']')
+		lc_liquid_expected(parser, "\"]\"");
+	name.position = position;
+	name.end = parser->token.end;
+	return name;
+}
+
 /* Reads a literal, a path, or a range of two of them. */
 void
 lc_liquid_parse_operand(LcParser *parser, LcOperand *operand)
@@ -296,7 +315,10 @@ lc_liquid_parse_operand(LcParser *parser, LcOperand *operand)
 		case LC_TOKEN_NAME:
 			if (parse_word(token, &operand->literal))
 				break;
-			parse_path(parser, operand);
+			parse_path(parser, operand, *token);
+			return;
+		case '[':
+			parse_path(parser, operand, parse_quoted_name(parser));
 			return;
 		case '(':
 			{

@@ -9,7 +9,7 @@ CREATE FUNCTION lifecycle.define_template(
 ) RETURNS text
     LANGUAGE c VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp AS 'MODULE_PATHNAME', 'lifecycle_define_template';
 COMMENT ON FUNCTION lifecycle.define_template(text, text, text, text, text) IS
-'Defines a Liquid template of messages. It can use the columns of the subject''s row (by the lifecycle''s name), of subject and of enrollment, the row event that began the run, and recipient. html_body escapes what it prints.
+'Defines a Liquid template of messages. It can use the columns of the subject''s row (by the lifecycle''s name), of subject and of enrollment, the row event that began the run, and recipient; a name that is no word is written ["my shop"], a column ["e mail"]. html_body escapes what it prints.
 Messages that are rendered from now on use it, also in runs that have begun.
 Returns created, unchanged or replaced. Errors: no body, a template that does not parse, rows or columns that do not exist, each with line and column.';
 
