@@ -118,6 +118,13 @@ SELECT lifecycle.capture('person', 'clicks', array_agg(c)) FROM clicks c WHERE p
 SELECT id, seq, "from", "to", at, rule FROM log WHERE id = 21;
 SELECT lifecycle.capture('person', 'clicks', array_agg(p)) FROM people p;
 SELECT lifecycle.capture('person', 'nothing', array_agg(p)) FROM people p;
+-- nothing is written in a read-only transaction
+BEGIN READ ONLY;
+SELECT lifecycle.capture('person', 'clicks', array_agg(c)) FROM clicks c WHERE person = 21;
+ROLLBACK;
+BEGIN READ ONLY;
+SELECT lifecycle.move('person', 21, 'lost');
+ROLLBACK;
 
 -- conditions: of the event, with subqueries, of the subject's stage; the lowest priority wins, ties by name
 SELECT define_transition('person', 'lead', 'fan', on_event => 'order', condition => $$ event.amount::numeric > 100 $$, priority => 10, name => 'big');

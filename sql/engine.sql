@@ -246,6 +246,9 @@ DROP ROLE lifecycle_stranger;
 BEGIN READ ONLY;
 SELECT run_due();
 ROLLBACK;
+BEGIN READ ONLY;
+SELECT enroll('person', 'zones', 1);
+ROLLBACK;
 SELECT * FROM verify('person');
 
 RESET lifecycle.clock;

@@ -143,6 +143,7 @@ lifecycle_move(PG_FUNCTION_ARGS)
 	LcMove		move = {0};
 	LcIdentity	saved;
 
+	PreventCommandIfReadOnly("lifecycle.move()");
 	check_right(lc->tables[LC_SUBJECTS], ACL_UPDATE);
 	move.subject = key_argument(fcinfo, 1, lc, &text);
 	stage = lc_arg_required(fcinfo, 2, "stage");
@@ -199,6 +200,7 @@ lifecycle_enroll(PG_FUNCTION_ARGS)
 	bool		found;
 	int64		run = 0;
 
+	PreventCommandIfReadOnly("lifecycle.enroll()");
 	check_right(lc->tables[LC_ENROLLMENTS], ACL_INSERT);
 	version = workflow_argument(lc, lc_arg_required(fcinfo, 1, "workflow"));
 	key = key_argument(fcinfo, 2, lc, &text);
@@ -250,6 +252,7 @@ lifecycle_capture(PG_FUNCTION_ARGS)
 	LcRows	   *rows;
 	int64		kept;
 
+	PreventCommandIfReadOnly("lifecycle.capture()");
 	lc_check_definer(lc);
 	if (source->broken)
 		ereport(ERROR,
