@@ -192,6 +192,9 @@ SELECT define_workflow('member', 'x', steps => send('email', 'plain', "to" => 'D
 SELECT define_workflow('member', 'x', steps => run_sql('DROP TABLE members'));
 SELECT define_workflow('member', 'x', steps => run_sql('DELETE FROM members; DELETE FROM members'));
 SELECT define_workflow('member', 'x', steps => run_sql('UPDATE members SET pln = 1 WHERE id = member.id', label => 'fix'));
+-- a table that hides the subject's row: every row of it would be changed
+SELECT define_workflow('member', 'x', steps => run_sql('UPDATE members member SET plan = 1 WHERE id = member.id'));
+SELECT define_workflow('member', 'x', steps => run_sql('WITH one AS (SELECT 1) DELETE FROM ONLY members AS member WHERE id = member.id'));
 SELECT define_workflow('member', 'x', steps => branch(repeat('x', 65537)));
 SELECT define_workflow('member', 'x', steps => send('email', 'plain', "to" => 'SELECT m.emial AS address FROM members m'));
 -- too deep, too wide

@@ -223,9 +223,28 @@ refuse(const LcBinding *binding, const char *expected)
 			 errdetail("It is: %s", pnstrdup(binding->source_text, pg_mbcliplen(binding->source_text, strlen(binding->source_text), 200)))));
 }
 
+/*
+ * A table that a statement changes hides the subject's row when it goes by its name: UPDATE customer SET … WHERE id = customer.id would change every row.
+ */
+static void
+check_target(const LcBinding *binding, const char *lifecycle, Node *statement)
+{
+	RangeVar   *target = IsA(statement, UpdateStmt) ? ((UpdateStmt *) statement)->relation :
+		IsA(statement, DeleteStmt) ? ((DeleteStmt *) statement)->relation :
+		IsA(statement, MergeStmt) ? ((MergeStmt *) statement)->relation : NULL;
+
+	if (target != NULL && strcmp(target->alias ? target->alias->aliasname : target->relname, lifecycle) == 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_AMBIGUOUS_ALIAS),
+				 errmsg("%s changes a table by the name of the subject's row, \"%s\"", binding->what, lifecycle),
+				 errhint("Give the table another name: %s AS t.", quote_identifier(target->relname)),
+				 internalerrposition(pg_mbstrlen_with_len(binding->source_text, Max(target->location, 0)) + 1),
+				 internalerrquery(binding->source_text)));
+}
+
 /* Parses the text alone: nothing in it can close a parenthesis or a statement of ours afterwards. */
 static BodyForm
-parse_alone(const LcBinding *binding)
+parse_alone(const LcBinding *binding, const char *lifecycle)
 {
 	bool		rows = strncmp(binding->result, "SETOF", 5) == 0;
 	bool		statement = strcmp(binding->result, "void") == 0;
@@ -256,6 +275,7 @@ parse_alone(const LcBinding *binding)
 		if (!IsA(node, SelectStmt) && !IsA(node, InsertStmt) && !IsA(node, UpdateStmt) && !IsA(node, DeleteStmt) &&
 			!IsA(node, MergeStmt))
 			refuse(binding, "a SELECT, INSERT, UPDATE, DELETE or MERGE");
+		check_target(binding, lifecycle, node);
 		return BODY_STATEMENT;
 	}
 	if (!IsA(node, SelectStmt))
@@ -580,7 +600,7 @@ check_rows_read(const char *lifecycle, const LcBinding *binding, Oid function)
 void
 lc_condition_bind(const char *lifecycle, const char *schema, Oid on_table, const LcBinding *binding)
 {
-	BodyForm	form = parse_alone(binding);
+	BodyForm	form = parse_alone(binding, lifecycle);
 	Oid			function = create_function(lifecycle, schema, on_table, binding, form);
 	ListCell   *cell;
 
