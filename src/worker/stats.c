@@ -7,6 +7,8 @@
  */
 #include "postgres.h"
 
+#include "access/xlog.h"
+#include "catalog/definitions.h"
 #include "clock.h"
 #include "catalog/pg_type.h"
 #include "fmgr.h"
@@ -312,5 +314,8 @@ Datum
 lifecycle_reset_stats(PG_FUNCTION_ARGS)
 {
 	lc_stats_forget(is_here, NULL);
+	/* every backend has also noted, with its definitions, which rules it skips */
+	if (!RecoveryInProgress())
+		lc_definitions_changed();
 	PG_RETURN_VOID();
 }

@@ -1,6 +1,6 @@
 -- Odd schemas and odd values.
 \ir shop.psql
-SELECT plan(36);
+SELECT plan(37);
 
 -- an event at infinity hides no other from a timer
 SELECT define_transition('customer', 'awareness', 'lost', without_event => 'login', after => '10 days');
@@ -84,6 +84,9 @@ SELECT cmp_ok(clock_timestamp() - :'began', '<', interval '2 seconds', 'a condit
 SELECT is((SELECT count(*) FROM customer.failures WHERE name = 'slow'), 100::bigint, '… is recorded until it is in quarantine');
 SELECT matches((SELECT string_agg(what || ' ' || value, ', ') FROM status() WHERE lifecycle = 'customer' AND what LIKE 'rule%'), 'rule in quarantine slow', '… which status shows');
 SELECT is((SELECT errors_in_a_row FROM rule_stats WHERE rule = 'slow'), 100::bigint, '… and rule_stats counts');
+SELECT reset_stats();
+INSERT INTO events (customer_id, name, occurred_at) VALUES (1001, 'slow', '2026-01-14 09:00+00');
+SELECT is((SELECT count(*) FROM customer.failures WHERE name = 'slow'), 101::bigint, '… until reset_stats ends that');
 -- … also as one of a workflow
 SELECT define_template('customer', 'hello', body => 'x');
 SELECT define_workflow('customer', 'endless branch', state => 'live', entry => on_event('branch'),
