@@ -277,6 +277,8 @@ report_statistics(LcBatch *batch)
 		lc_stats_count(lc->name, "re-entries suppressed", batch->suppressed);
 	if (batch->loops)
 		lc_stats_count(lc->name, "endless loops cut", batch->loops);
+	if (batch->too_old)
+		lc_stats_count(lc->name, "entries suppressed by enroll_within", batch->too_old);
 	if (batch->bad_zones)
 		lc_stats_count(lc->name, "unknown time zones", batch->bad_zones);
 }

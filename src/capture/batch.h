@@ -297,6 +297,7 @@ typedef struct LcBatch
 	int64		orphans;		/* events without a subject */
 	int64		suppressed;		/* re-entries that the workflow's rule forbids */
 	int64		loops;			/* endless ones that were cut */
+	int64		too_old;		/* entries by events that are older than their source's enroll_within */
 	int64		bad_zones;
 } LcBatch;
 

@@ -330,13 +330,16 @@ try_entry(LcBatch *batch, LcSubject *subject, LcTrigger *trigger, TimestampTz at
 
 	if (!trigger->version->enrolls || !batch->enroll || known == FALSE_NOW)
 		return true;
-	allowed = may_enroll(batch, subject);
-	if (allowed == FALSE_NOW)
-		return true;
 	truth = known == TRUE_NOW ? TRUE_NOW :
 		holds(batch, subject, subject->event, NULL, trigger->conditions, trigger->nconditions);
 	if (truth == FALSE_NOW)
 		return true;
+	allowed = may_enroll(batch, subject);
+	if (allowed == FALSE_NOW && truth == TRUE_NOW)
+	{
+		batch->too_old += act;
+		return true;
+	}
 	if (truth == PENDING || allowed == PENDING)
 		return false;
 	if (!has_runs(subject) || !can_begin_run(batch, subject, trigger->version))

@@ -1,6 +1,6 @@
 -- The times of events: backwards, equal, several in one statement, in the future; what enrolls and what does not; events of nobody.
 \ir shop.psql
-SELECT plan(43);
+SELECT plan(44);
 
 SELECT define_transition('customer', 'awareness', 'consideration', on_event => 'a');
 SELECT define_transition('customer', 'consideration', 'conversion', on_event => 'b');
@@ -74,10 +74,14 @@ SELECT define_transition('customer', 'awareness', 'consideration', on_event => '
 SELECT define_workflow('customer', 'by event', state => 'live', entry => on_event('a'), steps => delay('1 hour'));
 SELECT define_workflow('customer', 'by stage', state => 'live', entry => on_stage('consideration'), steps => delay('1 hour'));
 SELECT customer(id) FROM generate_series(30, 35) AS id;
+CREATE FUNCTION too_old() RETURNS bigint LANGUAGE sql AS $$
+    SELECT coalesce(sum(value::bigint), 0)::bigint FROM status() WHERE lifecycle = 'customer' AND what = 'entries suppressed by enroll_within' $$;
+SELECT too_old() AS before \gset
 SELECT event(30, 'a', now('customer') - interval '3 days'), event(31, 'a', now('customer') - interval '3 days 1 second');
 SELECT is(runs(30), 'by event: …, by stage: …', 'an event of just that age enrolls');
 SELECT is(runs(31), NULL, 'an older one does not');
 SELECT is(path(31), 'awareness > consideration', 'but it moves');
+SELECT is(too_old() - :before, 2::bigint, 'and status counts the two entries');
 -- which is older: only events are asked, not moves by hand
 SELECT move('customer', 32, 'consideration');
 SELECT is(runs(32), 'by stage: …', 'a move by hand enrolls');
