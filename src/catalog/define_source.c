@@ -192,10 +192,21 @@ is_subscribed(Oid table)
 	return SPI_processed > 0;
 }
 
+/* The table that a source of that name is on now; InvalidOid: there is none, or it is gone. */
+static Oid
+former_table(LcLifecycle *lc, const char *name)
+{
+	for (int i = 0; i < lc->nsources; i++)
+		if (strcmp(lc->sources[i].name, name) == 0)
+			return lc->sources[i].table;
+	return InvalidOid;
+}
+
 Datum
 lifecycle_define_event_source(PG_FUNCTION_ARGS)
 {
 	Oid			table;
+	Oid			former;
 	LcSource	source = {0};
 	char	   *becomes = lc_arg_text(fcinfo, 7);
 	LcLifecycle *lc;
@@ -221,6 +232,9 @@ lifecycle_define_event_source(PG_FUNCTION_ARGS)
 	check_arguments(lc, table, &source, becomes);
 	source.replicated = PG_ARGISNULL(9) ? is_subscribed(table) : PG_GETARG_BOOL(9);
 	lc_lock_table(table);
+	former = former_table(lc, source.name);
+	if (OidIsValid(former) && former != table)
+		lc_lock_table(former);
 	{
 		Interval   *within = lc_arg_interval(fcinfo, 8, "enroll_within");
 		char	   *function = becomes ? lc_condition_name("becomes", source.name) : NULL;
@@ -250,6 +264,9 @@ lifecycle_define_event_source(PG_FUNCTION_ARGS)
 			bind_to_source(lc, &source);
 			lc_definitions_changed();
 		}
+		/* what else is on that table gets its triggers back */
+		if (OidIsValid(former) && former != table)
+			lc_triggers_drop(lc->name, former);
 		lc_triggers_create(lc->name);
 	}
 	SPI_finish();

@@ -1,6 +1,6 @@
 -- Event sources: several tables, one constant name, rows that become events by insert and by update, partitions, and every type of key.
 \ir shop.psql
-SELECT plan(98);
+SELECT plan(101);
 
 -- several sources, each with its own shape
 CREATE TABLE payments (id int PRIMARY KEY, customer_id bigint, paid_at timestamptz, amount numeric);
@@ -231,6 +231,15 @@ INSERT INTO k_smallint_bigint_e VALUES (65536 + 7, 'go', '2026-01-08'), (7 - 655
 SELECT is_empty($$ SELECT FROM k_smallint_bigint.transitions WHERE event_at > '2026-01-07' $$, 'a bigint that is no smallint does not wrap around');
 SELECT throws_ok($$ SELECT try_keys('bigint', 'text') $$, '42804', NULL, 'a column that does not join to the key is refused');
 SELECT throws_ok($$ SELECT try_keys('uuid', 'bigint') $$, '42804', NULL, 'so is another');
+
+-- a source that is defined again on another table
+CREATE TABLE calls (customer_id bigint, name text, at timestamptz);
+CREATE TABLE visits (LIKE calls);
+SELECT define_event_source('customer', 'calls', subject_column => 'customer_id', name_column => 'name', time_column => 'at', name => 'contacts');
+SELECT is(define_event_source('customer', 'visits', subject_column => 'customer_id', name_column => 'name', time_column => 'at', name => 'contacts'), 'replaced',
+    'a source may come to be on another table');
+SELECT is_empty($$ SELECT FROM pg_trigger WHERE tgrelid = 'calls'::regclass $$, 'the former one is left alone');
+SELECT isnt_empty($$ SELECT FROM pg_trigger WHERE tgrelid = 'visits'::regclass $$, 'the other one is captured');
 
 SELECT * FROM finish();
 ROLLBACK;
