@@ -477,6 +477,32 @@ define_head(const Definition *definition, bool enrolls)
 	return lc_define_row("lifecycles", columns, lengthof(columns));
 }
 
+/* Is the lifecycle there, with another expression for time zones? */
+static bool
+is_rezoned(const Definition *definition)
+{
+	Oid			types[2] = {TEXTOID, TEXTOID};
+	Datum		values[2] = {CStringGetTextDatum(definition->name), definition->timezone ? CStringGetTextDatum(definition->timezone) : (Datum) 0};
+
+	lc_run_args("SELECT FROM lifecycle.lifecycles WHERE name = $1 AND timezone IS DISTINCT FROM $2", 2, types, values,
+				definition->timezone ? NULL : " n");
+	return SPI_processed > 0;
+}
+
+/* Timers are due at local times. */
+static void
+arm_all_timers(const char *lifecycle)
+{
+	LcLifecycle *lc = lc_lifecycle_get(lifecycle, false);
+	List	   *names = NIL;
+	ListCell   *cell;
+
+	for (int i = 0; i < lc->nrules; i++)
+		names = lappend(names, pstrdup(lc->rules[i].name));
+	foreach(cell, names)
+		lc_timers_arm(lifecycle, lfirst(cell));
+}
+
 Datum
 lifecycle_define_lifecycle(PG_FUNCTION_ARGS)
 {
@@ -487,6 +513,7 @@ lifecycle_define_lifecycle(PG_FUNCTION_ARGS)
 	LcLifecycle *lc;
 	LcIdentity	saved;
 	bool		enrolls;
+	bool		rezoned;
 
 	SPI_connect();
 	read_arguments(fcinfo, &definition);
@@ -514,6 +541,7 @@ lifecycle_define_lifecycle(PG_FUNCTION_ARGS)
 	if (lc == NULL)
 		define_stages(&definition);
 	phases = define_phases(&definition);
+	rezoned = is_rezoned(&definition);
 	head = define_head(&definition, enrolls);
 	defined = Max(defined == LC_CREATED ? LC_UNCHANGED : defined, Max(phases, head));
 	lc_identity_restore(&saved);
@@ -528,6 +556,8 @@ lifecycle_define_lifecycle(PG_FUNCTION_ARGS)
 		lc_definitions_changed();
 		lc_create_views(definition.name);
 	}
+	if (rezoned)
+		arm_all_timers(definition.name);
 	lc_triggers_create(definition.name);
 	if (defined == LC_CREATED && !enrolls)
 		ereport(NOTICE,

@@ -1,7 +1,7 @@
 -- Local time: delays, timers, windows of goals, funnels and entries and re-entry of days and months keep the local time of day of the subject, those of hours do not; dates are local; both DST weekends of 2026,
 -- the ends of months, zones that do not exist; and a comparison with PostgreSQL's own arithmetic around the changes of many zones.
 \ir shop.psql
-SELECT plan(65);
+SELECT plan(67);
 
 -- one run for each duration; its delay is the first step
 CREATE TABLE durations (i int PRIMARY KEY, calendar interval, clock interval);
@@ -278,6 +278,16 @@ SELECT customer(400301, 'America/New_York');
 SELECT define_transition('customer', 'awareness', 'lost', after => '1 month', name => 'month');
 SELECT advance_clock(until => '2027-04-10 00:00+00');
 SELECT is(at(400301), '03-29 01:00', 'a month from the last of February');
+SELECT verified();
+-- the timers of a lifecycle that gets time zones
+SELECT forget();
+SELECT define_lifecycle('customer', 'customers', stages => '{awareness,consideration,conversion,retention,advocacy,inactive,lost}', simulated => true);
+SELECT customer(400401, 'Asia/Tokyo');
+UPDATE customers SET renewal_at = '2027-06-01 00:00+00' WHERE id = 400401;
+SELECT define_transition('customer', 'awareness', 'lost', on_date => $$ (customer.renewal_at AT TIME ZONE 'UTC')::date $$, name => 'date');
+SELECT define_shop();
+SELECT advance_clock(until => '2027-05-31 15:00+00');
+SELECT is(path(400401), 'awareness > lost', 'timers are armed anew when the time zones change');
 SELECT verified();
 SELECT * FROM finish();
 ROLLBACK;
