@@ -115,6 +115,13 @@ SELECT define_event_source('person', 'clicks', subject_column => 'person', time_
 SELECT define_event_source('person', 'clicks', subject_column => 'person', time_column => 'at', event_name => 'big', name => 'big', becomes => 'event.id > person.id');
 SELECT define_event_source('person', 'clicks', subject_column => 'person', time_column => 'at', event_name => 'big', name => 'big', becomes => 'subject.stage IS NULL');
 
+-- the same rows under two names
+BEGIN;
+SELECT define_event_source('person', 'clicks', subject_column => 'person', time_column => 'at', name_column => 'name', name => 'twin');
+SELECT define_event_source('person', 'clicks', subject_column => 'person', time_column => 'at', name_column => 'name', name => 'twin');
+SELECT define_event_source('person', 'clicks', subject_column => 'person', time_column => 'at', event_name => 'seen', name => 'seen');
+ROLLBACK;
+
 -- transitions
 SELECT define_transition('person', 'awarenes', 'lost', on_event => 'x');
 SELECT define_transition('person', 'awareness', 'lots', on_event => 'x');

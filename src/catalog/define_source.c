@@ -192,6 +192,30 @@ is_subscribed(Oid table)
 	return SPI_processed > 0;
 }
 
+static bool
+same_text(const char *a, const char *b)
+{
+	return a == NULL || b == NULL ? a == b : strcmp(a, b) == 0;
+}
+
+/* A source under another name, meant to take its place, would make two events of each row. */
+static void
+warn_of_twin(LcLifecycle *lc, const LcSource *source)
+{
+	for (int i = 0; i < lc->nsources; i++)
+	{
+		LcSource   *other = &lc->sources[i];
+
+		if (other->table == source->table && strcmp(other->name, source->name) != 0 && other->becomes == NULL &&
+			same_text(other->subject_column, source->subject_column) && same_text(other->name_column, source->name_column) &&
+			same_text(other->event_name, source->event_name))
+			ereport(WARNING,
+					(errmsg("each row of table %s is two events now, of event sources \"%s\" and \"%s\"", lc_qualified_name(source->table),
+							other->name, source->name),
+					 errhint("Drop one of them: lifecycle.drop_event_source(%s, %s).", quote_literal_cstr(lc->name), quote_literal_cstr(other->name))));
+	}
+}
+
 /* The table that a source of that name is on now; InvalidOid: there is none, or it is gone. */
 static Oid
 former_table(LcLifecycle *lc, const char *name)
@@ -255,6 +279,8 @@ lifecycle_define_event_source(PG_FUNCTION_ARGS)
 		lc_identity_extension(&saved);
 		defined = lc_define_row("event_sources", columns, lengthof(columns));
 		lc_identity_restore(&saved);
+		if (defined != LC_UNCHANGED && becomes == NULL)
+			warn_of_twin(lc, &source);
 		if (defined != LC_UNCHANGED)
 		{
 			lc_condition_drop(lc->schema, lc_condition_name("becomes", source.name));
