@@ -167,6 +167,7 @@ SELECT define_transition('person', 'awareness', 'lost', condition => 'count(*) >
 SELECT define_transition('person', 'awareness', 'lost', condition => 'max(person.id) > (SELECT count(*) FROM clicks)');
 SELECT define_transition('person', 'awareness', 'lost', condition => 'row_number() OVER () = 1');
 SELECT define_transition('person', 'awareness', 'lost', condition => 'unnest(ARRAY[true, false])');
+SELECT define_transition('person', 'awareness', 'lost', condition => 'EXISTS (SELECT FROM clicks c WHERE c.person = person.id FOR UPDATE)');
 SELECT define_transition('person', 'awareness', 'lost', condition => 'person.id < (SELECT count(*) FROM clicks)', name => 'subquery');
 SELECT drop_transition('person', 'subquery');
 -- with comments and text that looks like the end of a statement it works

@@ -288,6 +288,7 @@ ROLLBACK;
 ALTER TABLE members DROP COLUMN gone;
 SELECT define_lifecycle('member', 'members', stages => '{new,active,"very loyal",lost}', simulated => true, recipients => $$ SELECT m.email AS address FROM members m WHERE m.id = member.id $$);
 SELECT define_workflow('member', 'post', steps => send('letter', 'plain'));
+SELECT define_lifecycle('member', 'members', stages => '{new,active,"very loyal",lost}', simulated => true);
 SELECT s.arguments FROM lifecycle.workflow_steps s JOIN lifecycle.workflow_versions v ON v.id = s.version_id WHERE v.lifecycle = 'member' AND v.workflow = 'post';
 CREATE ROLE workflow_stranger;
 GRANT USAGE ON SCHEMA workflow TO workflow_stranger;

@@ -318,6 +318,16 @@ walk_for_volatile(Node *node, void *context)
 	return expression_tree_walker(node, walk_for_volatile, context);
 }
 
+static bool
+walk_for_locks(Node *node, void *context)
+{
+	if (node == NULL)
+		return false;
+	if (IsA(node, Query))
+		return ((Query *) node)->rowMarks != NIL || query_tree_walker((Query *) node, walk_for_locks, context, 0);
+	return expression_tree_walker(node, walk_for_locks, context);
+}
+
 /* The bound statement of a function, as it was analyzed. */
 static Query *
 function_query(HeapTuple tuple)
@@ -335,7 +345,7 @@ function_query(HeapTuple tuple)
 }
 
 static void
-check_volatility(const LcBinding *binding, Oid function)
+check_reads_only(const LcBinding *binding, Oid function)
 {
 	HeapTuple	tuple = SearchSysCache1(PROCOID, ObjectIdGetDatum(function));
 	Oid			culprit = InvalidOid;
@@ -350,6 +360,12 @@ check_volatility(const LcBinding *binding, Oid function)
 				 errmsg("%s calls the volatile function %s", binding->what, format_procedure(culprit)),
 				 errdetail("A condition only reads, and gives the same answer as often as it is asked."),
 				 errhint("Mark the function STABLE if that is true of it; use now() instead of clock_timestamp().")));
+	if (walk_for_locks((Node *) query, NULL))
+		ereport(ERROR,
+				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+				 errmsg("%s locks rows", binding->what),
+				 errdetail("A condition only reads, and waits for nobody."),
+				 errhint("Leave out FOR UPDATE or FOR SHARE.")));
 	ReleaseSysCache(tuple);
 }
 
@@ -610,7 +626,7 @@ lc_condition_bind(const char *lifecycle, const char *schema, Oid on_table, const
 		check_rows_read(lifecycle, binding, function);
 	if (strcmp(binding->result, "void") != 0)
 		foreach(cell, functions_named(schema, binding->name))
-			check_volatility(binding, lfirst_oid(cell));
+			check_reads_only(binding, lfirst_oid(cell));
 }
 
 bool

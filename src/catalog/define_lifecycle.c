@@ -442,6 +442,27 @@ check_existing(const LcLifecycle *lc, const Definition *definition)
 	return defined;
 }
 
+/* Sends that were defined to go to the recipients of the lifecycle need them, where there is no column with the address. */
+static void
+check_recipients_unused(const LcLifecycle *lc)
+{
+	Oid			types[2] = {TEXTOID, OIDOID};
+	Datum		values[2] = {CStringGetTextDatum(lc->name), ObjectIdGetDatum(lc->on_table)};
+
+	lc_run_args("SELECT v.workflow, s.label FROM lifecycle.workflow_steps s JOIN lifecycle.workflow_versions v ON v.id = s.version_id "
+				"JOIN lifecycle.workflows w ON w.lifecycle = v.lifecycle AND w.name = v.workflow "
+				"WHERE s.lifecycle = $1 AND s.kind = 'send' AND w.version = v.version AND w.state <> 'archived' "
+				"AND s.condition_function IS NULL AND NOT s.arguments ? 'column' AND NOT EXISTS (SELECT FROM pg_catalog.pg_attribute a "
+				"WHERE a.attrelid = $2 AND a.attnum > 0 AND NOT a.attisdropped AND a.attname = "
+				"CASE s.arguments ->> 'channel' WHEN 'sms' THEN 'phone' ELSE s.arguments ->> 'channel' END) ORDER BY 1, s.step LIMIT 1", 2, types, values, NULL);
+	if (SPI_processed > 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_DEPENDENT_OBJECTS_STILL_EXIST),
+				 errmsg("step \"%s\" of workflow \"%s\" sends to the recipients of lifecycle \"%s\"", SPI_getvalue(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 2),
+						SPI_getvalue(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1), lc->name),
+				 errhint("Leave the lifecycle its recipients, or define the workflow with send(…, \"to\" => $$ SELECT … AS address FROM … $$) first.")));
+}
+
 static void
 add_missing_stages(const LcLifecycle *lc, const Definition *definition)
 {
@@ -540,6 +561,8 @@ lifecycle_define_lifecycle(PG_FUNCTION_ARGS)
 	lc_identity_extension(&saved);
 	if (lc == NULL)
 		define_stages(&definition);
+	if (lc != NULL && lc->recipients != NULL && definition.recipients == NULL)
+		check_recipients_unused(lc);
 	phases = define_phases(&definition);
 	rezoned = is_rezoned(&definition);
 	head = define_head(&definition, enrolls);
