@@ -187,6 +187,17 @@ $query$),
        AND NOT EXISTS (SELECT FROM pg_attribute a
                         WHERE a.attrelid = l.on_table AND a.attname = r.element::name AND a.attnum > 0 AND NOT a.attisdropped)
 $query$),
+('sends find the address', $query$
+    SELECT NULL, format('step "%%s" of workflow "%%s", version %%s, sends to column "%%s" of %%s, which does not exist',
+                        st.label, v.workflow, v.version, st.arguments->>'column', l.on_table)
+      FROM lifecycle.workflow_steps st
+           JOIN lifecycle.workflow_versions v ON v.id = st.version_id
+           JOIN lifecycle.workflows w ON w.lifecycle = v.lifecycle AND w.name = v.workflow AND w.version = v.version AND w.state <> 'archived'
+           JOIN lifecycle.lifecycles l ON l.name = st.lifecycle
+     WHERE st.lifecycle = %2$L AND st.kind = 'send' AND st.arguments ? 'column'
+       AND NOT EXISTS (SELECT FROM pg_attribute a
+                        WHERE a.attrelid = l.on_table AND a.attname = (st.arguments->>'column')::name AND a.attnum > 0 AND NOT a.attisdropped)
+$query$),
 ('all changes are captured', $query$
     -- level: 1 for each row, 2 before a statement, 0 after one; as in pg_trigger.tgtype
     WITH RECURSIVE wanted (root, relation, function, arguments, event, bit, level) AS (

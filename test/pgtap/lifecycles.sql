@@ -1,7 +1,7 @@
 -- Several lifecycles over the same tables, a table that is its own source, stages that change their names, strict lifecycles, and rules that change
 -- while people wait.
 \ir shop.psql
-SELECT plan(49);
+SELECT plan(51);
 
 -- two lifecycles of one table, one event table for both; deals of customers as a third, fed by the same events
 SELECT define_lifecycle('loyalty', 'customers', stages => '{bronze,silver,gold}', simulated => true);
@@ -166,6 +166,16 @@ SELECT verified();
 ALTER TABLE public.people RENAME COLUMN plan TO tariff;
 SELECT results_eq($$ SELECT invariant, detail FROM verify('customer') $$,
     $$ VALUES ('templates find their columns', 'template "tariff" uses column "plan" of customer, which does not exist') $$, 'verify names the columns that templates miss');
+-- the column with the address is followed when it is renamed, and named when it is gone
+ALTER TABLE public.people RENAME COLUMN tariff TO plan;
+ALTER TABLE public.people ADD COLUMN letter text;
+SELECT define_workflow('customer', 'post', steps => send('letter', 'tariff'));
+ALTER TABLE public.people RENAME COLUMN letter TO mailbox;
+SELECT verified();
+ALTER TABLE public.people DROP COLUMN mailbox;
+SELECT results_eq($$ SELECT invariant, detail FROM verify('customer') $$,
+    $$ VALUES ('sends find the address', 'step "send_1" of workflow "post", version 1, sends to column "mailbox" of public.people, which does not exist') $$, 'verify names the columns that sends miss');
+SELECT drop_workflow('customer', 'post');
 
 -- counters go with what they count
 INSERT INTO happenings (customer_id, what) VALUES (987654, 'go');
