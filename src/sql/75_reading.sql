@@ -149,8 +149,8 @@ WITH clock AS (
      WHERE v.lifecycle = %2$L
 ), messages AS (
     SELECT m.enrollment_id, m.step, m.template, m.created_at,
-           format('%%s to %%s%%s: %%s%%s%%s', m.channel, coalesce(m.address, 'nobody'),
-                  ', "' || m.subject_line || '"', m.status,
+           format('%%s to %%s%%s: %%s%%s%%s', m.channel, coalesce(lifecycle._one_line(m.address), 'nobody'),
+                  ', "' || lifecycle._one_line(m.subject_line) || '"', m.status,
                   ' at ' || date_trunc('second', m.sent_at),
                   ' (' || coalesce(m.reason, CASE WHEN m.status <> 'sent' THEN m.last_error END) || ')') AS words,
            row_number() OVER (PARTITION BY m.enrollment_id, m.step ORDER BY m.id) AS place,

@@ -1,6 +1,6 @@
 -- Messages: who gets them, what they say, what is missing; deleted subjects and TRUNCATE.
 \ir shop.psql
-SELECT plan(56);
+SELECT plan(57);
 CREATE TABLE users (account_id bigint, email text, first_name text, role text);
 CREATE TABLE accounts (id integer PRIMARY KEY, name text, phone text, owner_email text);
 CREATE TABLE account_events (account_id integer, name text, at timestamptz DEFAULT lifecycle.now('account'), data jsonb);
@@ -100,6 +100,8 @@ SELECT is((SELECT subject_line || '|' || body FROM customer.messages WHERE subje
 SELECT is((SELECT status || ' ' || reason FROM customer.messages WHERE subject_id = 6), 'failed the address has a line break or another control character', 'an address with a line break is none');
 SELECT is((SELECT status || ' ' || reason FROM customer.messages WHERE subject_id = 7), 'suppressed no address', 'nor is one of blanks');
 SELECT is((SELECT subject_line FROM customer.messages WHERE subject_id = 8), 'Hi C8', 'the others are as they were');
+SELECT is((SELECT detail FROM explain('customer', 6) WHERE detail LIKE 'send %'), 'send email injected: failed; email to a@b Bcc: x@y: failed (the address has a line break or another control character)',
+    'explain says it on one line');
 SELECT verified();
 
 -- deleted subjects
