@@ -436,7 +436,7 @@ check_existing(const LcLifecycle *lc, const Definition *definition)
 				 errmsg("stage \"%s\" of lifecycle \"%s\" is missing from the new stages or stands elsewhere", lc->stages[position].name, lc->name),
 				 definition->ready_made ?
 				 errhint("Left out, stages are the ready-made ones. Give those that there are: stages => '{…}'.") :
-				 errhint("Stages keep their order. Use lifecycle.rename_stage or lifecycle.retire_stage.")));
+				 errhint("Stages keep their order: list it where it stands, or use lifecycle.rename_stage or lifecycle.retire_stage.")));
 	if (lc_stage_by_name((LcLifecycle *) lc, definition->initial_stage) != LC_NO_STAGE)
 		(void) lc_check_stage((LcLifecycle *) lc, definition->initial_stage);
 	return defined;
