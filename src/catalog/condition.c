@@ -630,6 +630,12 @@ lc_condition_bind(const char *lifecycle, const char *schema, Oid on_table, const
 }
 
 bool
+lc_condition_missing(const char *schema, const char *name)
+{
+	return functions_named(schema, name) == NIL;
+}
+
+bool
 lc_condition_fits(const char *lifecycle, const char *schema, Oid on_table, const LcBinding *binding, char **error)
 {
 	MemoryContext context = CurrentMemoryContext;

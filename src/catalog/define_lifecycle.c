@@ -573,6 +573,9 @@ lifecycle_define_lifecycle(PG_FUNCTION_ARGS)
 		defined = LC_CREATED;
 		lc_installation_claim();
 	}
+	if (defined == LC_UNCHANGED && ((definition.timezone && lc_condition_missing(definition.schema, lc_condition_name("timezone", "of the subject"))) ||
+									(definition.recipients && lc_condition_missing(definition.schema, lc_condition_name("recipients", "of the subject")))))
+		defined = LC_REPLACED;
 	if (defined != LC_UNCHANGED)
 	{
 		bind_expressions(&definition);

@@ -279,6 +279,8 @@ lifecycle_define_event_source(PG_FUNCTION_ARGS)
 		lc_identity_extension(&saved);
 		defined = lc_define_row("event_sources", columns, lengthof(columns));
 		lc_identity_restore(&saved);
+		if (defined == LC_UNCHANGED && function && lc_condition_missing(lc->schema, function))
+			defined = LC_REPLACED;
 		if (defined != LC_UNCHANGED && becomes == NULL)
 			warn_of_twin(lc, &source);
 		if (defined != LC_UNCHANGED)

@@ -472,17 +472,21 @@ json_text(Jsonb *document)
 	return JsonbToCString(NULL, &document->root, VARSIZE(document));
 }
 
-/* Finds the workflow, and whether its current version is this one. */
+/* Finds the workflow, and whether its current version is this one, with all its functions: they may have been dropped with a table that they used. */
 static void
 find_current(Definition *definition)
 {
 	lc_definer_run("SELECT w.state, v.entry = $3::jsonb AND v.exits = $4::jsonb AND v.goal IS NOT DISTINCT FROM $5::jsonb "
-				   "AND v.reentry = $6 AND v.steps = $7::jsonb, v.id "
+				   "AND v.reentry = $6 AND v.steps = $7::jsonb AND NOT EXISTS (SELECT FROM "
+				   "(SELECT t.condition_function FROM lifecycle.workflow_triggers t WHERE t.version_id = v.id UNION ALL "
+				   "SELECT f FROM lifecycle.workflow_steps s, unnest(ARRAY[s.only_if_function, s.condition_function]) f WHERE s.version_id = v.id) used(function) "
+				   "WHERE used.function IS NOT NULL AND NOT EXISTS (SELECT FROM pg_catalog.pg_proc p JOIN pg_catalog.pg_namespace n ON n.oid = p.pronamespace "
+				   "WHERE n.nspname = $8 AND p.proname = used.function)), v.id "
 				   "FROM lifecycle.workflows w JOIN lifecycle.workflow_versions v "
 				   "ON v.lifecycle = w.lifecycle AND v.workflow = w.name AND v.version = w.version "
 				   "WHERE w.lifecycle = $1 AND w.name = $2",
-				   7, definition->lc->name, definition->workflow, definition->entries_json, definition->exits_json,
-				   definition->goal_json, definition->reentry, definition->steps_json);
+				   8, definition->lc->name, definition->workflow, definition->entries_json, definition->exits_json,
+				   definition->goal_json, definition->reentry, definition->steps_json, definition->lc->schema);
 	definition->exists = SPI_processed > 0;
 	if (!definition->exists)
 		return;

@@ -152,12 +152,16 @@ $query$),
             SELECT t.condition_function, format('a trigger of workflow "%%s", version %%s', v.workflow, v.version)
               FROM lifecycle.workflow_triggers t JOIN lifecycle.workflow_versions v ON v.id = t.version_id
              WHERE t.lifecycle = %2$L
+               AND (EXISTS (SELECT FROM lifecycle.workflows w WHERE w.lifecycle = %2$L AND w.name = v.workflow AND w.version = v.version AND w.state <> 'archived')
+                    OR EXISTS (SELECT FROM %1$I.enrollments e WHERE e.version_id = v.id AND e.ended_at IS NULL))
             UNION ALL
             SELECT function, format('step "%%s" of workflow "%%s", version %%s', st.label, v.workflow, v.version)
               FROM lifecycle.workflow_steps st
                    JOIN lifecycle.workflow_versions v ON v.id = st.version_id,
                    unnest(ARRAY[st.only_if_function, st.condition_function]) AS function
-             WHERE st.lifecycle = %2$L) AS used
+             WHERE st.lifecycle = %2$L
+               AND (EXISTS (SELECT FROM lifecycle.workflows w WHERE w.lifecycle = %2$L AND w.name = v.workflow AND w.version = v.version AND w.state <> 'archived')
+                    OR EXISTS (SELECT FROM %1$I.enrollments e WHERE e.version_id = v.id AND e.ended_at IS NULL))) AS used
      WHERE used.function IS NOT NULL
        AND NOT EXISTS (SELECT FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace
                         WHERE n.nspname = %1$L AND p.proname = used.function AND p.prosqlbody IS NOT NULL)
@@ -170,6 +174,20 @@ $query$),
            JOIN pg_namespace n ON n.nspname = l.schema
            JOIN pg_class c ON c.relnamespace = n.oid AND c.relowner <> t.relowner
      WHERE l.name = %2$L AND c.relname IN ('subjects', 'transitions', 'enrollments', 'activity', 'messages', 'failures', '_due')
+$query$),
+('what is listened to can come', $query$
+    SELECT NULL, format('%%s listens to event "%%s", which no event source can carry', l.what, l.event)
+      FROM (SELECT format('transition "%%s"', r.name), coalesce(r.on_event, r.without_event), r.source
+              FROM lifecycle.transition_rules r WHERE r.lifecycle = %2$L
+            UNION
+            SELECT format('workflow "%%s"', v.workflow), t.event_name, t.source
+              FROM lifecycle.workflow_triggers t
+                   JOIN lifecycle.workflow_versions v ON v.id = t.version_id
+                   JOIN lifecycle.workflows w ON w.lifecycle = v.lifecycle AND w.name = v.workflow AND w.version = v.version AND w.state <> 'archived'
+             WHERE t.lifecycle = %2$L) AS l (what, event, source)
+     WHERE l.event IS NOT NULL
+       AND NOT EXISTS (SELECT FROM lifecycle.event_sources s
+                        WHERE s.lifecycle = %2$L AND (l.source IS NULL OR s.name = l.source) AND (s.event_name IS NULL OR s.event_name = l.event))
 $query$),
 ('the tables of event sources exist', $query$
     SELECT NULL, format('event source "%%s" has lost its table: define it on another one, or call lifecycle.drop_event_source(%%L, %%L)',

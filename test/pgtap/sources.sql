@@ -1,6 +1,6 @@
 -- Event sources: several tables, one constant name, rows that become events by insert and by update, partitions, and every type of key.
 \ir shop.psql
-SELECT plan(101);
+SELECT plan(109);
 
 -- several sources, each with its own shape
 CREATE TABLE payments (id int PRIMARY KEY, customer_id bigint, paid_at timestamptz, amount numeric);
@@ -240,6 +240,33 @@ SELECT is(define_event_source('customer', 'visits', subject_column => 'customer_
     'a source may come to be on another table');
 SELECT is_empty($$ SELECT FROM pg_trigger WHERE tgrelid = 'calls'::regclass $$, 'the former one is left alone');
 SELECT isnt_empty($$ SELECT FROM pg_trigger WHERE tgrelid = 'visits'::regclass $$, 'the other one is captured');
+
+-- a table that was dropped with all that used it, and is there again: what is said again is bound again
+CREATE TABLE answers (customer_id bigint, name text, at timestamptz, grade int);
+CREATE FUNCTION define_answers() RETURNS text LANGUAGE sql AS $$
+    SELECT concat_ws(' ', define_event_source('customer', 'answers', subject_column => 'customer_id', name_column => 'name', time_column => 'at', becomes => 'event.grade > 0'),
+        define_transition('customer', 'any', 'lost', on_event => 'graded', condition => 'event.grade > 1', source => 'answers', name => 'graded'),
+        define_workflow('customer', 'graded', entry => on_event('graded', 'event.grade > 2', 'answers'),
+            steps => branch('EXISTS (SELECT FROM answers a WHERE a.customer_id = customer.id)'))) $$;
+SELECT is(define_answers(), 'created created created', 'defined');
+SELECT is(define_answers(), 'unchanged unchanged unchanged', 'and again');
+DROP TABLE answers CASCADE;
+CREATE TABLE answers (customer_id bigint, name text, at timestamptz, grade int);
+SELECT is(define_answers(), 'replaced replaced replaced', 'after its table has gone and come');
+SELECT is_empty($$ SELECT FROM verify('customer') WHERE detail LIKE '%graded%' $$, 'all of it is there');
+SELECT customer(9001);
+INSERT INTO answers VALUES (9001, 'graded', '2026-01-10', 2);
+SELECT matches(path(9001), 'lost$', 'and works');
+
+-- a source that does not carry any more what is listened to
+SELECT is_empty($$ SELECT FROM verify('customer') WHERE invariant = 'what is listened to can come' $$, 'what is listened to can come');
+SELECT define_event_source('customer', 'answers', subject_column => 'customer_id', event_name => 'answered', time_column => 'at', becomes => 'event.grade > 0');
+SELECT results_eq($$ SELECT detail FROM verify('customer') WHERE invariant = 'what is listened to can come' ORDER BY 1 $$,
+    $$ VALUES ('transition "graded" listens to event "graded", which no event source can carry'), ('workflow "graded" listens to event "graded", which no event source can carry') $$,
+    'verify says what cannot');
+SELECT drop_workflow('customer', 'graded');
+SELECT drop_transition('customer', 'graded');
+SELECT is_empty($$ SELECT FROM verify('customer') WHERE invariant = 'what is listened to can come' $$, 'until nothing listens to it');
 
 SELECT * FROM finish();
 ROLLBACK;
