@@ -198,7 +198,10 @@ plan_send(LcLifecycle *lc, LcStepPlan *step)
 	}
 	plan->timed = n > 0;
 	plan->statement = lc_rows_statement(lc, conditions, n, columns.list.data, columns.subject, columns.enrollment,
-										recipients ? psprintf(" LEFT JOIN LATERAL %s AS _recipient (value) ON true", recipients->sql) : NULL);
+										recipients ? psprintf(OidIsValid(recipients->function) ? " LEFT JOIN LATERAL %s AS _recipient (value) ON true" :
+															  /* its function is missing: what stands for it says so, and is no jsonb */
+															  " LEFT JOIN LATERAL (SELECT NULL::pg_catalog.jsonb WHERE %s) AS _recipient (value) ON true",
+															  recipients->sql) : NULL);
 	MemoryContextSwitchTo(old);
 	MemoryContextSetParent(context, lc_engine_state(lc)->context);
 	return plan;

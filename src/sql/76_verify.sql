@@ -149,6 +149,10 @@ $query$),
             SELECT becomes_function, format('event source "%%s"', name)
               FROM lifecycle.event_sources WHERE lifecycle = %2$L
             UNION ALL
+            SELECT '_timezone of the subject', 'the time-zone expression' FROM lifecycle.lifecycles WHERE name = %2$L AND timezone IS NOT NULL
+            UNION ALL
+            SELECT '_recipients of the subject', 'the recipients query' FROM lifecycle.lifecycles WHERE name = %2$L AND recipients IS NOT NULL
+            UNION ALL
             SELECT t.condition_function, format('a trigger of workflow "%%s", version %%s', v.workflow, v.version)
               FROM lifecycle.workflow_triggers t JOIN lifecycle.workflow_versions v ON v.id = t.version_id
              WHERE t.lifecycle = %2$L

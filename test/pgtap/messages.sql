@@ -1,6 +1,6 @@
 -- Messages: who gets them, what they say, what is missing; deleted subjects and TRUNCATE.
 \ir shop.psql
-SELECT plan(57);
+SELECT plan(60);
 CREATE TABLE users (account_id bigint, email text, first_name text, role text);
 CREATE TABLE accounts (id integer PRIMARY KEY, name text, phone text, owner_email text);
 CREATE TABLE account_events (account_id integer, name text, at timestamptz DEFAULT lifecycle.now('account'), data jsonb);
@@ -144,6 +144,23 @@ SELECT is((SELECT count(*) FROM customer.enrollments WHERE ended_at IS NULL), 0:
 SELECT is_empty($$ SELECT FROM customer._due $$, 'leaves nothing due');
 SELECT is(path(13), 'awareness > -', 'and is recorded for each');
 SELECT verified();
+
+-- recipients whose table was dropped
+SELECT forget();
+CREATE TABLE addresses (customer bigint, address text);
+CREATE FUNCTION define_recipients() RETURNS text LANGUAGE sql AS $$
+    SELECT define_lifecycle('customer', 'customers', stages => '{awareness,consideration,conversion,retention,advocacy,inactive,lost}', simulated => true,
+        recipients => 'SELECT a.address FROM addresses a WHERE a.customer = customer.id') $$;
+SELECT define_recipients();
+SELECT define_workflow('customer', 'everybody', state => 'live', steps => send('email', 'own'));
+SELECT customer(201), enroll('customer', 'everybody', 201);
+DROP TABLE addresses CASCADE;
+SELECT results_eq($$ SELECT detail FROM verify('customer') $$, $$ VALUES ('function customer."_recipients of the subject" of the recipients query') $$, 'verify says that the query is gone');
+SELECT run_due();
+SELECT is((SELECT message FROM customer.failures WHERE subject_id = 201), 'function customer."_recipients of the subject" is missing, was replaced or has another owner than its lifecycle',
+    'and so does the failure');
+CREATE TABLE addresses (customer bigint, address text);
+SELECT is(define_recipients(), 'replaced', 'defined as it was, it is bound again');
 
 SELECT * FROM finish();
 ROLLBACK;
