@@ -34,7 +34,7 @@
 /* Questions that one statement answers. */
 typedef struct AskGroup
 {
-	LcMatch	   *match;
+	LcMatch    *match;
 	int			n;
 	int			room;
 	LcAsk	  **asks;
@@ -139,7 +139,7 @@ static LcMatch *
 match_for(LcBatch *batch, LcAsk *ask, int n, LcAnswer **answers)
 {
 	ListCell   *cell;
-	LcMatch	   *match;
+	LcMatch    *match;
 	MemoryContext old;
 
 	foreach(cell, batch->capture->matches)
@@ -450,7 +450,7 @@ tally_group(LcBatch *batch, AskGroup *group, instr_time *begin, const int64 *err
 static AskGroup *
 group_for(LcBatch *batch, List **groups, LcAsk *ask, int n, LcAnswer **answers)
 {
-	AskGroup	   *group;
+	AskGroup   *group;
 	ListCell   *cell;
 
 	foreach(cell, *groups)
@@ -528,7 +528,7 @@ lc_match(LcBatch *batch)
 	}
 	foreach(cell, groups)
 	{
-		AskGroup	   *group = lfirst(cell);
+		AskGroup   *group = lfirst(cell);
 		int64	   *errors;
 		instr_time	begin;
 

@@ -21,7 +21,7 @@
 static void
 add_field(LcMatch *match, LcFieldKind kind, int index, bool old, Oid type)
 {
-	LcField	   *field = &match->fields[match->nfields++];
+	LcField    *field = &match->fields[match->nfields++];
 
 	field->kind = kind;
 	field->index = index;
@@ -58,7 +58,7 @@ append_kept_row(LcMatch *match, StringInfo sql, LcColumns *columns, bool old)
 
 	for (int i = 0; i < columns->n; i++)
 	{
-		LcField	   *field;
+		LcField    *field;
 
 		add_field(match, LC_FIELD_ROW, i, old, columns->types[i]);
 		field = &match->fields[match->nfields - 1];
@@ -315,4 +315,3 @@ lc_statement_field(LcBatch *batch, LcMatch *match, LcField *field, LcAsk *ask, i
 			return run_field(ask->run, field->kind, isnull);
 	}
 }
-

@@ -32,7 +32,7 @@ typedef enum LcFieldKind
 
 typedef struct LcField
 {
-	LcFieldKind	kind;
+	LcFieldKind kind;
 	int			index;			/* LC_FIELD_ROW: in the kept columns */
 	bool		old;			/* LC_FIELD_ROW: of the old row, not of the event */
 	Oid			type;			/* of an element */
@@ -49,7 +49,7 @@ typedef struct LcMatch
 	int			n;
 	LcCondition **conditions;
 	int			nfields;
-	LcField	   *fields;
+	LcField    *fields;
 	LcStatement *statement;
 } LcMatch;
 
