@@ -29,6 +29,7 @@
 #include "engine/window.h"
 #include "executor/tuptable.h"
 #include "miscadmin.h"
+#include "storage/bufmgr.h"
 #include "utils/datum.h"
 #include "utils/fmgroids.h"
 #include "utils/rel.h"
@@ -40,6 +41,7 @@ typedef struct Claim
 	LcRunBatch *batch;
 	LcQueueScan *scan;
 	Relation	due;
+	BlockNumber blocks;			/* of it, which our lock keeps it from giving back */
 	TupleTableSlot *slot;
 	Relation	index;
 	IndexScanDesc index_scan;	/* NULL: not needed yet */
@@ -75,29 +77,6 @@ lc_due_hash(LcLifecycle *lc, const LcDue *due)
 	return hash == 0 ? 1 : hash;
 }
 
-/* Reads the row in the slot; the key is copied into the batch's context. */
-static void
-read_due(Claim *claim, LcDue *due)
-{
-	TupleTableSlot *slot = claim->slot;
-	LcLifecycle *lc = claim->batch->lc;
-	Datum	   *values;
-
-	slot_getallattrs(slot);
-	values = slot->tts_values;
-	due->due_at = DatumGetTimestampTz(values[LC_DUE_DUE_AT - 1]);
-	due->subject = datumCopy(values[LC_DUE_SUBJECT - 1], lc->key_byval, lc->key_len);
-	due->enrollment = slot->tts_isnull[LC_DUE_ENROLLMENT - 1] ? 0 : DatumGetInt64(values[LC_DUE_ENROLLMENT - 1]);
-	due->entered_at = DatumGetTimestampTz(values[LC_DUE_ENTERED - 1]);
-	due->program = DatumGetInt32(values[LC_DUE_PROGRAM - 1]);
-	due->step = DatumGetInt32(values[LC_DUE_STEP_NUMBER - 1]);
-	due->attempts = Max(DatumGetInt16(values[LC_DUE_ATTEMPTS - 1]), 0);
-	due->turns = Max(-DatumGetInt16(values[LC_DUE_ATTEMPTS - 1]), 0);
-	due->kind = DatumGetChar(values[LC_DUE_KIND - 1]);
-	due->shadow = DatumGetBool(values[LC_DUE_SHADOW - 1]);
-	due->tid = slot->tts_tid;
-}
-
 static void
 leave(Claim *claim, TimestampTz due_at)
 {
@@ -128,30 +107,41 @@ open_window(Claim *claim)
 	claim->last = claim->scan->low_water;
 }
 
-/* Puts the row of a candidate into the slot, if it is still there. */
+/* Puts the row that lies in a place into the slot. False: there is none, or not even the place: VACUUM gives back the end of a table. */
 static bool
-fetch_candidate(Claim *claim, LcCandidate *candidate)
+fetch_row(Claim *claim, ItemPointer tid)
+{
+	return ItemPointerGetBlockNumberNoCheck(tid) < claim->blocks && table_tuple_fetch_row_version(claim->due, tid, claim->snapshot, claim->slot);
+}
+
+/* Reads the row of a candidate, if it is still there. */
+static bool
+read_candidate(Claim *claim, LcCandidate *candidate, LcDue *due)
 {
 	bool		isnull;
 
-	return table_tuple_fetch_row_version(claim->due, &candidate->tid, claim->snapshot, claim->slot) &&
-		DatumGetTimestampTz(slot_getattr(claim->slot, LC_DUE_DUE_AT, &isnull)) == candidate->due_at;
+	if (!fetch_row(claim, &candidate->tid) || DatumGetTimestampTz(slot_getattr(claim->slot, LC_DUE_DUE_AT, &isnull)) != candidate->due_at)
+		return false;
+	lc_due_read(claim->batch->lc, claim->slot, due);
+	return true;
 }
 
-/* The next row of the window into the slot. False: none; there is no window any more when the batch is empty. */
+/* The next row of the window. False: none; there is no window any more when the batch is empty. */
 static bool
-next_of_window(Claim *claim, TimestampTz *due_at)
+next_of_window(Claim *claim, LcDue *due)
 {
-	LcCandidate candidate;
+	LcLifecycle *lc = claim->batch->lc;
 
 	do
 	{
-		while (lc_window_next(claim->scan, &candidate))
-			if (fetch_candidate(claim, &candidate))
-			{
-				*due_at = candidate.due_at;
-				return true;
-			}
+		const LcDue *next = lc_window_next(claim->scan);
+
+		if (next != NULL)
+		{
+			*due = *next;
+			due->subject = datumCopy(next->subject, lc->key_byval, lc->key_len);
+			return true;
+		}
 	} while (claim->batch->n == 0 && lc_window_open(claim->scan));
 	if (claim->batch->n == 0)
 	{
@@ -161,16 +151,17 @@ next_of_window(Claim *claim, TimestampTz *due_at)
 	return false;
 }
 
-/* Puts the next row that is due into the slot. False: none, or none before the batch is written, when at_end is not set. */
+/* The next row that is due. False: none, or none before the batch is written, when at_end is not set. */
 static bool
-next_due_row(Claim *claim, TimestampTz *due_at)
+next_due_row(Claim *claim, LcDue *due)
 {
 	LcQueueScan *scan = claim->scan;
+	TimestampTz due_at;
 	bool		isnull;
 
 	if (claim->windowed)
 	{
-		if (next_of_window(claim, due_at))
+		if (next_of_window(claim, due))
 			return true;
 		if (claim->windowed)
 			return false;
@@ -179,8 +170,8 @@ next_due_row(Claim *claim, TimestampTz *due_at)
 	{
 		LcCandidate *candidate = &scan->ahead[scan->ahead_at++];
 
-		claim->last = *due_at = candidate->due_at;
-		if (fetch_candidate(claim, candidate))
+		claim->last = candidate->due_at;
+		if (read_candidate(claim, candidate, due))
 			return true;
 	}
 	if (claim->index_scan == NULL)
@@ -195,14 +186,15 @@ next_due_row(Claim *claim, TimestampTz *due_at)
 		claim->at_end = true;
 		return false;
 	}
-	*due_at = DatumGetTimestampTz(slot_getattr(claim->slot, LC_DUE_DUE_AT, &isnull));
-	if (*due_at > claim->batch->now)
+	due_at = DatumGetTimestampTz(slot_getattr(claim->slot, LC_DUE_DUE_AT, &isnull));
+	if (due_at > claim->batch->now)
 	{
-		scan->next_due = *due_at;
+		scan->next_due = due_at;
 		claim->at_end = true;
 		return false;
 	}
-	claim->last = *due_at;
+	claim->last = due_at;
+	lc_due_read(claim->batch->lc, claim->slot, due);
 	return true;
 }
 
@@ -298,11 +290,11 @@ collect(Claim *claim)
 		if (has_seen_enough(claim))
 			return;
 		CHECK_FOR_INTERRUPTS();
-		if (!next_due_row(claim, &due_at))
+		memset(run, 0, sizeof(LcRun));
+		if (!next_due_row(claim, &run->due))
 			return;
 		claim->seen++;
-		memset(run, 0, sizeof(LcRun));
-		read_due(claim, &run->due);
+		due_at = run->due.due_at;
 		if (claim->scan->marked != 0 && lc_due_hash(batch->lc, &run->due) != claim->scan->marked)
 		{
 			leave(claim, due_at);
@@ -347,7 +339,25 @@ compare_places(Place *a, Place *b)
 #define ST_DEFINE
 #include "lib/sort_template.h"
 
-/* Deletes the rows of the candidates from `first` on, in the order of the table; those that were not ours to take leave the batch. */
+/* Deletes a row; false: it is not ours to take. */
+static bool
+take_row(Claim *claim, LcDue *due, CommandId cid)
+{
+	TM_FailureData failure;
+	TM_Result	result;
+
+	if (claim->windowed && !(fetch_row(claim, &due->tid) && lc_due_is(claim->batch->lc, claim->slot, due)))
+		return false;
+	result = table_tuple_delete(claim->due, &due->tid, cid, claim->snapshot, InvalidSnapshot, false, &failure, false);
+	if (result == TM_BeingModified)
+	{
+		leave(claim, due->due_at);
+		claim->locked = true;
+	}
+	return result == TM_Ok;
+}
+
+/* Takes the rows of the candidates from `first` on, in the order of the table; those that were not ours to take leave the batch. */
 static void
 take(Claim *claim, int first)
 {
@@ -366,17 +376,9 @@ take(Claim *claim, int first)
 	for (int i = 0; i < n; i++)
 	{
 		LcRun	   *run = &batch->runs[order[i].run];
-		TM_FailureData failure;
-		TM_Result	result = table_tuple_delete(claim->due, &run->due.tid, cid, claim->snapshot, InvalidSnapshot, false, &failure, false);
 
-		if (result == TM_Ok)
-			continue;
-		run->state = LC_RUN_DROPPED;
-		if (result == TM_BeingModified)
-		{
-			leave(claim, run->due.due_at);
-			claim->locked = true;
-		}
+		if (!take_row(claim, &run->due, cid))
+			run->state = LC_RUN_DROPPED;
 	}
 	for (int i = first; i < batch->n; i++)
 		if (batch->runs[i].state != LC_RUN_DROPPED)
@@ -458,6 +460,7 @@ lc_claim_runs(LcRunBatch *batch, LcQueueScan *scan, int limit)
 	scan->next_due = DT_NOEND;
 
 	claim.due = table_open(batch->lc->tables[LC_DUE], RowExclusiveLock);
+	claim.blocks = RelationGetNumberOfBlocks(claim.due);
 	claim.index = index_open(lc_due_index(claim.due, LC_DUE_DUE_AT), AccessShareLock);
 	claim.slot = table_slot_create(claim.due, NULL);
 	claim.snapshot = RegisterSnapshot(GetLatestSnapshot());

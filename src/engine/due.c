@@ -21,6 +21,7 @@
 #include "catalog/pg_index.h"
 #include "executor/tuptable.h"
 #include "miscadmin.h"
+#include "utils/datum.h"
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
 #include "utils/snapmgr.h"
@@ -34,6 +35,52 @@
 
 TimestampTz lc_due_earliest = DT_NOEND;
 uint64		lc_due_removals = 0;
+
+static inline int16
+signed_attempts(const LcDue *due)
+{
+	return due->attempts > 0 ? due->attempts : -due->turns;
+}
+
+void
+lc_due_read(LcLifecycle *lc, TupleTableSlot *slot, LcDue *due)
+{
+	Datum	   *values;
+	int16		attempts;
+
+	slot_getallattrs(slot);
+	values = slot->tts_values;
+	attempts = DatumGetInt16(values[LC_DUE_ATTEMPTS - 1]);
+	due->due_at = DatumGetTimestampTz(values[LC_DUE_DUE_AT - 1]);
+	due->subject = datumCopy(values[LC_DUE_SUBJECT - 1], lc->key_byval, lc->key_len);
+	due->enrollment = slot->tts_isnull[LC_DUE_ENROLLMENT - 1] ? 0 : DatumGetInt64(values[LC_DUE_ENROLLMENT - 1]);
+	due->entered_at = DatumGetTimestampTz(values[LC_DUE_ENTERED - 1]);
+	due->program = DatumGetInt32(values[LC_DUE_PROGRAM - 1]);
+	due->step = DatumGetInt32(values[LC_DUE_STEP_NUMBER - 1]);
+	due->attempts = Max(attempts, 0);
+	due->turns = Max(-attempts, 0);
+	due->kind = DatumGetChar(values[LC_DUE_KIND - 1]);
+	due->shadow = DatumGetBool(values[LC_DUE_SHADOW - 1]);
+	due->tid = slot->tts_tid;
+}
+
+bool
+lc_due_is(LcLifecycle *lc, TupleTableSlot *slot, const LcDue *due)
+{
+	Datum	   *values;
+
+	slot_getallattrs(slot);
+	values = slot->tts_values;
+	return due->due_at == DatumGetTimestampTz(values[LC_DUE_DUE_AT - 1]) &&
+		due->enrollment == (slot->tts_isnull[LC_DUE_ENROLLMENT - 1] ? 0 : DatumGetInt64(values[LC_DUE_ENROLLMENT - 1])) &&
+		due->entered_at == DatumGetTimestampTz(values[LC_DUE_ENTERED - 1]) &&
+		due->program == DatumGetInt32(values[LC_DUE_PROGRAM - 1]) &&
+		due->step == DatumGetInt32(values[LC_DUE_STEP_NUMBER - 1]) &&
+		signed_attempts(due) == DatumGetInt16(values[LC_DUE_ATTEMPTS - 1]) &&
+		due->kind == DatumGetChar(values[LC_DUE_KIND - 1]) &&
+		due->shadow == DatumGetBool(values[LC_DUE_SHADOW - 1]) &&
+		datumIsEqual(due->subject, values[LC_DUE_SUBJECT - 1], lc->key_byval, lc->key_len);
+}
 
 void
 lc_due_insert(LcLifecycle *lc, const LcDue *rows, int n)
@@ -57,7 +104,7 @@ lc_due_insert(LcLifecycle *lc, const LcDue *rows, int n)
 		values[LC_DUE_ENTERED - 1] = TimestampTzGetDatum(row->entered_at);
 		values[LC_DUE_PROGRAM - 1] = Int32GetDatum(row->program);
 		values[LC_DUE_STEP_NUMBER - 1] = Int32GetDatum(row->step);
-		values[LC_DUE_ATTEMPTS - 1] = Int16GetDatum(row->attempts > 0 ? row->attempts : -row->turns);
+		values[LC_DUE_ATTEMPTS - 1] = Int16GetDatum(signed_attempts(row));
 		values[LC_DUE_KIND - 1] = CharGetDatum(row->kind);
 		values[LC_DUE_SHADOW - 1] = BoolGetDatum(row->shadow);
 		lc_bulk_add(bulk, values, nulls);

@@ -6,6 +6,7 @@
 
 #include "access/skey.h"
 #include "catalog/definitions.h"
+#include "executor/tuptable.h"
 #include "storage/itemptr.h"
 #include "utils/relcache.h"
 
@@ -48,6 +49,12 @@ extern uint64 lc_due_removals;
 
 /* Does a wait of that length count as time that passes? Shorter ones would still let runs set off each other all the time. */
 #define lc_is_pause(from, until) ((until) - USECS_PER_SEC >= (from))
+
+/* The row in a slot of the queue; the key is copied into CurrentMemoryContext. */
+extern void lc_due_read(LcLifecycle *lc, TupleTableSlot *slot, LcDue *due);
+
+/* Is the row in a slot of the queue this one? */
+extern bool lc_due_is(LcLifecycle *lc, TupleTableSlot *slot, const LcDue *due);
 
 /* Inserts rows, in bulk, and lets the commit wake the scheduler by the earliest of them. As the lifecycle's owner. */
 extern void lc_due_insert(LcLifecycle *lc, const LcDue *rows, int n);

@@ -29,12 +29,15 @@ typedef struct LcWindowRow
 {
 	uint64		subject;		/* the beginning of its key, or all of it */
 	LcCandidate candidate;
+	int			due;			/* in LcWindow.dues */
 } LcWindowRow;
 
-/* Candidates in the order of their subjects (window.c). */
+/* Due rows in the order of their subjects (window.c). */
 typedef struct LcWindow
 {
+	MemoryContext context;		/* of all below */
 	LcWindowRow *rows;			/* NULL: there is no window */
+	struct LcDue *dues;			/* what was read of them */
 	int			n;
 	int			room;
 	int			at;				/* the next of them */

@@ -9,7 +9,7 @@
  * The price: rows of one window, which are overdue all together, are run in any order, but those of one subject in due order, unless the timer of a
  * rule among them waits for the next batch. A simulated lifecycle and run_due() keep to due order.
  *
- * A place is only where to look: the row may be gone, or another may lie there. The low-water mark of the scan stays at its first row until the window is
+ * What was read is only what to look for: whoever takes a row looks in its place, where it may be gone, or another lie. The low-water mark of the scan stays at its first row until the window is
  * through, and then does not pass what was left meanwhile, or has become visible meanwhile (lc_scan_lower). A row that the batch does not take, since
  * its subject has its share of it, is deferred to the end of the window.
  */
@@ -23,6 +23,7 @@
 #include "engine/window.h"
 #include "miscadmin.h"
 #include "port/pg_bswap.h"
+#include "utils/memutils.h"
 #include "utils/timestamp.h"
 
 static inline int
@@ -108,25 +109,29 @@ read_index(LcWindow *window, int most, IndexScanDesc index_scan, TimestampTz now
 	return true;
 }
 
-/* Reads whose rows those from `first` on are; forgets what is gone. */
+/* Reads the rows from `first` on; forgets what is gone. */
 static void
-read_subjects(LcWindow *window, int first, LcLifecycle *lc, IndexScanDesc index_scan, TupleTableSlot *slot)
+read_rows(LcWindow *window, int first, LcLifecycle *lc, IndexScanDesc index_scan, TupleTableSlot *slot)
 {
+	MemoryContext old = MemoryContextSwitchTo(window->context);
 	int			n = first;
 
+	window->dues = window->dues ? repalloc_huge(window->dues, sizeof(LcDue) * window->n) : palloc_extended(sizeof(LcDue) * window->n, MCXT_ALLOC_HUGE);
 	sort_by_place(window->rows + first, window->n - first);
 	for (int i = first; i < window->n; i++)
 	{
 		LcWindowRow *row = &window->rows[i];
-		bool		isnull;
 
 		CHECK_FOR_INTERRUPTS();
 		if (!table_tuple_fetch_row_version(index_scan->heapRelation, &row->candidate.tid, index_scan->xs_snapshot, slot))
 			continue;
-		row->subject = subject_order(lc, slot_getattr(slot, LC_DUE_SUBJECT, &isnull));
+		lc_due_read(lc, slot, &window->dues[n]);
+		row->subject = subject_order(lc, window->dues[n].subject);
+		row->due = n;
 		window->rows[n++] = *row;
 	}
 	window->n = n;
+	MemoryContextSwitchTo(old);
 }
 
 /*
@@ -146,7 +151,9 @@ begin(LcQueueScan *scan, IndexScanDesc index_scan, TupleTableSlot *slot, Timesta
 	if (due_at > now)
 		return false;
 	window->room = LC_SMALL_BATCH;
-	window->rows = MemoryContextAlloc(scan->context, sizeof(LcWindowRow) * window->room);
+	window->context = AllocSetContextCreate(scan->context, "lifecycle window", ALLOCSET_DEFAULT_SIZES);
+	window->rows = MemoryContextAlloc(window->context, sizeof(LcWindowRow) * window->room);
+	window->dues = NULL;
 	window->rows[0].candidate.due_at = window->last = due_at;
 	window->rows[0].candidate.tid = slot->tts_tid;
 	window->n = 1;
@@ -169,7 +176,7 @@ lc_window_fill(LcQueueScan *scan, LcLifecycle *lc, IndexScanDesc index_scan, Tup
 	{
 		full = read_index(window, most, index_scan, now);
 		if (window->n > limit)
-			read_subjects(window, read, lc, index_scan, slot);
+			read_rows(window, read, lc, index_scan, slot);
 		read = window->n;
 	} while (full && window->n <= limit);
 	/* Not more than a batch: the index leads to it as well. */
@@ -207,15 +214,12 @@ lc_window_open(LcQueueScan *scan)
 	return false;
 }
 
-bool
-lc_window_next(LcQueueScan *scan, LcCandidate *candidate)
+const LcDue *
+lc_window_next(LcQueueScan *scan)
 {
 	LcWindow   *window = &scan->window;
 
-	if (window->at == window->n)
-		return false;
-	*candidate = window->rows[window->at++].candidate;
-	return true;
+	return window->at == window->n ? NULL : &window->dues[window->rows[window->at++].due];
 }
 
 /* There is room: those before have been read. */
@@ -237,6 +241,6 @@ void
 lc_window_forget(LcQueueScan *scan)
 {
 	if (scan->window.rows != NULL)
-		pfree(scan->window.rows);
+		MemoryContextDelete(scan->window.context);
 	memset(&scan->window, 0, sizeof(LcWindow));
 }

@@ -20,8 +20,8 @@ extern bool lc_window_fill(LcQueueScan *scan, LcLifecycle *lc, IndexScanDesc ind
 /* Is there something in the window? When it is through it raises the mark and is gone. */
 extern bool lc_window_open(LcQueueScan *scan);
 
-/* The next place to look at; false: none in this turn. */
-extern bool lc_window_next(LcQueueScan *scan, LcCandidate *candidate);
+/* The next row, as it was when the window was filled; NULL: none in this turn. Until the window is forgotten. */
+extern const struct LcDue *lc_window_next(LcQueueScan *scan);
 
 /* What lc_window_next gave comes behind all others … */
 extern void lc_window_defer(LcQueueScan *scan);

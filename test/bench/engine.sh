@@ -127,7 +127,7 @@ $(figure without_snapshot wake-ups/s), while another session holds an old snapsh
 		waiting=$(scaled 10000000) due=$(scaled 200000)
 		server track_commit_timestamp=on
 		sql -v customers="$(scaled 1000000)" -v waiting="$waiting" -v few="$(scaled 100000)" -v due="$due" -f test/bench/waiting.sql >/dev/null
-		alternate 3 few many many_checkpoint
+		alternate 5 few many many_checkpoint
 		result waiting_10m "$(paired many few)" "About $due due: beside $(scaled 100000) that wait \
 $(figure few wake-ups/s), beside $waiting $(figure many wake-ups/s), right after a checkpoint $(figure many_checkpoint wake-ups/s)"
 	fi

@@ -51,13 +51,13 @@ figure_1() {
 	rows=unlistened
 	set_up_ingest
 	if wanted ingest_unlistened; then
-		alternate 7 bare ours
+		alternate 11 bare ours
 		result ingest_unlistened "$(paired ours bare)" "INSERT … SELECT of $(scaled 1000000) events nobody listens to: \
 bare $(figure bare ms), with the lifecycle $(figure ours ms)"
 	fi
 	if wanted ingest_copy; then
 		sql -c "COPY bench.unlistened TO '$tmp/server/events.copy'"
-		alternate 7 copy_bare copy_ours
+		alternate 11 copy_bare copy_ours
 		result ingest_copy "$(paired copy_ours copy_bare)" "COPY of the same: \
 bare $(figure copy_bare ms), with the lifecycle $(figure copy_ours ms)"
 	fi
