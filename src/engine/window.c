@@ -9,9 +9,9 @@
  * The price: rows of one window, which are overdue all together, are run in any order, but those of one subject in due order, unless the timer of a
  * rule among them waits for the next batch. A simulated lifecycle and run_due() keep to due order.
  *
- * What was read is only what to look for: whoever takes a row looks in its place, where it may be gone, or another lie. The low-water mark of the scan stays at its first row until the window is
- * through, and then does not pass what was left meanwhile, or has become visible meanwhile (lc_scan_lower). A row that the batch does not take, since
- * its subject has its share of it, is deferred to the end of the window.
+ * What was read is only what to look for: whoever takes a row looks in its place, where it may be gone, or another lie. The low-water mark of the scan
+ * stays at the first row until the window is through, and then does not pass what was left meanwhile, or has become visible meanwhile (lc_scan_lower).
+ * A row that the batch does not take, since its subject has its share of it, is deferred to the end of the window.
  */
 #include "postgres.h"
 
@@ -139,9 +139,8 @@ read_rows(LcWindow *window, int first, LcLifecycle *lc, IndexScanDesc index_scan
  * many at the mark, and the mark passes them. False: nothing is due.
  */
 static bool
-begin(LcQueueScan *scan, IndexScanDesc index_scan, TupleTableSlot *slot, TimestampTz now)
+begin(LcWindow *window, LcQueueScan *scan, IndexScanDesc index_scan, TupleTableSlot *slot, TimestampTz now)
 {
-	LcWindow   *window = &scan->window;
 	TimestampTz due_at = DT_NOEND;
 	bool		isnull;
 
@@ -150,44 +149,45 @@ begin(LcQueueScan *scan, IndexScanDesc index_scan, TupleTableSlot *slot, Timesta
 	scan->low_water = Max(scan->low_water, Min(due_at, now));
 	if (due_at > now)
 		return false;
+	window->context = AllocSetContextCreate(CurrentMemoryContext, "lifecycle window", ALLOCSET_DEFAULT_SIZES);
 	window->room = LC_SMALL_BATCH;
-	window->context = AllocSetContextCreate(scan->context, "lifecycle window", ALLOCSET_DEFAULT_SIZES);
 	window->rows = MemoryContextAlloc(window->context, sizeof(LcWindowRow) * window->room);
-	window->dues = NULL;
 	window->rows[0].candidate.due_at = window->last = due_at;
 	window->rows[0].candidate.tid = slot->tts_tid;
 	window->n = 1;
-	window->at = window->deferred = 0;
 	window->left = DT_NOEND;
 	return true;
 }
 
+/* An error on the way leaves no window. */
 bool
 lc_window_fill(LcQueueScan *scan, LcLifecycle *lc, IndexScanDesc index_scan, TupleTableSlot *slot, int limit, TimestampTz now)
 {
-	LcWindow   *window = &scan->window;
+	LcWindow	window = {0};
 	int			most = lc_window_rows(limit);
 	int			read = 0;
 	bool		full;
 
-	if (!begin(scan, index_scan, slot, now))
+	if (!begin(&window, scan, index_scan, slot, now))
 		return false;
 	do
 	{
-		full = read_index(window, most, index_scan, now);
-		if (window->n > limit)
-			read_rows(window, read, lc, index_scan, slot);
-		read = window->n;
-	} while (full && window->n <= limit);
+		full = read_index(&window, most, index_scan, now);
+		if (window.n > limit)
+			read_rows(&window, read, lc, index_scan, slot);
+		read = window.n;
+	} while (full && window.n <= limit);
 	/* Not more than a batch: the index leads to it as well. */
-	if (window->n <= limit)
+	if (window.n <= limit)
 	{
-		lc_window_forget(scan);
+		MemoryContextDelete(window.context);
 		return false;
 	}
-	sort_by_subject(window->rows, window->n);
+	sort_by_subject(window.rows, window.n);
+	MemoryContextSetParent(window.context, scan->context);
+	scan->window = window;
 	ereport(DEBUG1,
-			(errmsg_internal("lifecycle \"%s\": %d overdue rows are taken in the order of their subjects", scan->lifecycle, window->n)));
+			(errmsg_internal("lifecycle \"%s\": %d overdue rows are taken in the order of their subjects", scan->lifecycle, window.n)));
 	return true;
 }
 
