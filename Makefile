@@ -14,6 +14,7 @@ OBJS = \
 	src/capture/becomes.o \
 	src/capture/changes.o \
 	src/capture/collected.o \
+	src/capture/cycles.o \
 	src/capture/fold.o \
 	src/capture/listen.o \
 	src/capture/match.o \
@@ -32,6 +33,7 @@ OBJS = \
 	src/catalog/checks.o \
 	src/catalog/closest.o \
 	src/catalog/condition.o \
+	src/catalog/condition_error.o \
 	src/catalog/define_lifecycle.o \
 	src/catalog/define_source.o \
 	src/catalog/define_stage.o \

@@ -351,6 +351,9 @@ extern char *lc_becomes_lateral(LcLifecycle *lc, LcSource *source, const char *a
 /* fold.c */
 extern bool lc_fold(LcBatch *batch, LcSubject *subject);
 extern bool lc_rule_from(const LcRule *rule, int stage);
+
+/* cycles.c */
+extern bool lc_in_cycle(LcBatch *batch, LcSubject *subject, LcRule *rule);
 extern bool lc_loops(LcBatch *batch, LcSubject *subject, LcRule *rule, LcVersion *version);
 
 /* runs.c */

@@ -63,6 +63,15 @@ look_up(Listening *listening, const char *name)
 		listening->lc = NULL;
 }
 
+/* The source of a trigger, whose lifecycle has been looked up. */
+static void
+look_up_source(Listening *listening, Oid table, const Trigger *trigger)
+{
+	listening->source = listening->lc ? lc_source_of_table(listening->lc, table, trigger->tgargs[1]) : NULL;
+	if (listening->source && listening->source->broken)
+		listening->source = NULL;
+}
+
 /* Does anybody listen to events of this name? Arguments: lifecycle, name. Also true where that cannot be told. */
 Datum
 lifecycle__listens(PG_FUNCTION_ARGS)
@@ -106,10 +115,9 @@ row_is_heard(ExprState *state, ExprContext *econtext, bool *isnull)
 	if (listening->generation != lc_definitions_generation())
 	{
 		look_up(listening, when->trigger->tgargs[0]);
-		listening->source = listening->lc ? lc_source_of_table(listening->lc, when->table, when->trigger->tgargs[1]) : NULL;
+		look_up_source(listening, when->table, when->trigger);
 	}
-	if (listening->source && !listening->source->broken &&
-		lc_row_listener(listening->lc, listening->source, econtext->ecxt_outertuple) == NULL)
+	if (listening->source && lc_row_listener(listening->lc, listening->source, econtext->ecxt_outertuple) == NULL)
 		return BoolGetDatum(false);
 	heard = true;
 	return BoolGetDatum(true);
@@ -142,8 +150,8 @@ row_state(EState *estate, Oid table, const Trigger *trigger)
 	listening.lc = lc_lifecycle_cached(trigger->tgargs[0]);
 	if (listening.lc == NULL || listening.lc->broken)
 		return NULL;
-	listening.source = lc_source_of_table(listening.lc, table, trigger->tgargs[1]);
-	if (listening.source == NULL || listening.source->broken)
+	look_up_source(&listening, table, trigger);
+	if (listening.source == NULL)
 		return NULL;
 	when = MemoryContextAllocZero(estate->es_query_cxt, sizeof(When));
 	init_state(&when->state, row_is_heard);

@@ -14,10 +14,9 @@
 #include "access/htup_details.h"
 #include "access/relation.h"
 #include "access/transam.h"
-#include "catalog/checks.h"
 #include "catalog/condition.h"
+#include "catalog/condition_error.h"
 #include "catalog/dependency.h"
-#include "catalog/namespace.h"
 #include "catalog/objectaddress.h"
 #include "catalog/pg_extension.h"
 #include "catalog/owner.h"
@@ -44,7 +43,6 @@
 #include "utils/memutils.h"
 #include "utils/regproc.h"
 #include "utils/syscache.h"
-#include "utils/varlena.h"
 
 PG_FUNCTION_INFO_V1(lifecycle__missing_function);
 
@@ -56,153 +54,6 @@ typedef enum BodyForm
 	BODY_STATEMENT,				/* void */
 	BODY_REFUSED				/* an expression that only the parser's error is wanted of */
 } BodyForm;
-
-/* What an error of the parser is about. */
-typedef struct PositionArg
-{
-	const LcBinding *binding;
-	int			prefix;			/* characters before the user's text; -1: the user's text itself was parsed */
-	const char *lifecycle;
-	const char *schema;
-	Oid			on_table;
-} PositionArg;
-
-/* The table whose row an identifier of a condition stands for; InvalidOid: none. */
-static Oid
-row_table(const PositionArg *arg, const char *identifier)
-{
-	Oid			namespace = get_namespace_oid(arg->schema, true);
-
-	if (strcmp(identifier, arg->lifecycle) == 0)
-		return arg->on_table;
-	if (strcmp(identifier, "subject") == 0)
-		return get_relname_relid("subjects", namespace);
-	if (strcmp(identifier, "enrollment") == 0)
-		return get_relname_relid("enrollments", namespace);
-	if (strcmp(identifier, "event") == 0)
-		return arg->binding->event_table;
-	return InvalidOid;
-}
-
-/*
- * A field that a row does not have is to the parser a table that is missing, and its message does not help. Says what the row has.
- */
-static void
-explain_missing_field(ErrorData *error, const PositionArg *arg)
-{
-	char	   *text = pstrdup(arg->binding->source_text);
-	const char *at = text;
-	char	   *end;
-	List	   *names;
-	Oid			table;
-
-	if (error->sqlerrcode != ERRCODE_UNDEFINED_TABLE || error->internalpos <= 0 || arg->lifecycle == NULL)
-		return;
-	for (int i = 1; i < error->internalpos && *at; i++)
-		at += pg_mblen(at);
-	end = (char *) at;
-	if (*end == '"')
-		for (end++; *end && *end != '"'; end++);
-	while (*end && strchr(" \t\n.()=<>+-*/,:;", *end) == NULL)
-		end++;
-	if (*end != '.')
-		return;
-	for (end++; *end && strchr(" \t\n.()=<>+-*/,:;", *end) == NULL; end++);
-	*end = '\0';
-	if (!SplitIdentifierString(pstrdup(at), '.', &names) || list_length(names) != 2)
-		return;
-	table = row_table(arg, linitial(names));
-	if (OidIsValid(table) && get_attnum(table, lsecond(names)) != InvalidAttrNumber)
-	{
-		error->message = psprintf("column \"%s\" of row %s is no row itself", (char *) lsecond(names), (char *) linitial(names));
-		error->hint = psprintf("An element of jsonb is written %s.%s->>'…'.", (char *) linitial(names), (char *) lsecond(names));
-		error->sqlerrcode = ERRCODE_UNDEFINED_COLUMN;
-	}
-	else if (OidIsValid(table))
-	{
-		error->message = psprintf("row %s has no column \"%s\"", (char *) linitial(names), (char *) lsecond(names));
-		error->hint = psprintf("Its columns are %s.", lc_column_list(table));
-		error->sqlerrcode = ERRCODE_UNDEFINED_COLUMN;
-	}
-	else if (strcmp(linitial(names), "event") == 0)
-		error->hint = pstrdup("There is a row event only where an event is what happens: with on_event.");
-	else
-		error->hint = psprintf("Rows are called %s, subject, event and enrollment.", quote_identifier(arg->lifecycle));
-}
-
-/* A column without the name of its row: says which rows have it. */
-static void
-explain_bare_column(ErrorData *error, const PositionArg *arg)
-{
-	const char *const rows[] = {arg->lifecycle, "subject", "event", "enrollment"};
-	StringInfoData hint;
-	char	   *end;
-	List	   *names;
-	const char *at = arg->binding->source_text;
-
-	if (error->sqlerrcode != ERRCODE_UNDEFINED_COLUMN || error->hint != NULL || error->internalpos <= 0 || arg->lifecycle == NULL)
-		return;
-	for (int i = 1; i < error->internalpos && *at; i++)
-		at += pg_mblen(at);
-	end = pstrdup(at);
-	at = end;
-	if (*end == '"')
-		for (end++; *end && *end != '"'; end++);
-	while (*end && strchr(" \t\n.()=<>+-*/,:;!~|[]", *end) == NULL)
-		end++;
-	*end = '\0';
-	if (!SplitIdentifierString(pstrdup(at), '.', &names) || list_length(names) != 1)
-		return;
-	initStringInfo(&hint);
-	for (int i = 0; i < lengthof(rows); i++)
-	{
-		Oid			table = row_table(arg, rows[i]);
-
-		if (arg->binding->rows == LC_ROWS_EVENT ? strcmp(rows[i], "event") != 0 : arg->binding->rows == LC_ROWS_NO_RUN && strcmp(rows[i], "enrollment") == 0)
-			continue;
-		if (OidIsValid(table) && get_attnum(table, linitial(names)) > 0)
-			appendStringInfo(&hint, "%s%s.%s", hint.len > 0 ? " or " : "", quote_identifier(rows[i]), quote_identifier(linitial(names)));
-	}
-	if (hint.len > 0)
-		error->hint = psprintf("Columns are written with their row: %s.", hint.data);
-}
-
-/* Passes an error of the parser on, with a position that is one in the user's own text. */
-static void
-rethrow_in_text(MemoryContext context, const PositionArg *arg)
-{
-	ErrorData  *error;
-	int			position;
-
-	MemoryContextSwitchTo(context);
-	error = CopyErrorData();
-	FlushErrorState();
-	position = error->internalpos > 0 ? error->internalpos : error->cursorpos;
-	if (arg->prefix > 0 && position > 0)
-		position -= arg->prefix;
-	error->cursorpos = 0;
-	error->internalpos = Max(position, 0);
-	error->internalquery = pstrdup(arg->binding->source_text);
-	explain_missing_field(error, arg);
-	explain_bare_column(error, arg);
-	/* behind the user's text is only our own use of the column address */
-	if (strncmp(arg->binding->result, "SETOF", 5) == 0 && position > pg_mbstrlen(arg->binding->source_text))
-	{
-		error->message = psprintf("%s must give a column \"address\"", arg->binding->what);
-		error->hint = pstrdup("Name it so: SELECT … AS address FROM ….");
-		error->internalpos = 0;
-		error->internalquery = NULL;
-	}
-	if (error->sqlerrcode == ERRCODE_INVALID_FUNCTION_DEFINITION)
-	{
-		error->message = psprintf("%s must be of type %s", arg->binding->what, arg->binding->result);
-		error->sqlerrcode = ERRCODE_DATATYPE_MISMATCH;
-		error->internalpos = 0;
-		error->internalquery = NULL;
-	}
-	error->context = psprintf("%s", arg->binding->what);
-	ReThrowError(error);
-}
 
 static bool
 find_sublink(Node *node, void *context)
@@ -249,7 +100,7 @@ parse_alone(const LcBinding *binding, const char *lifecycle)
 	bool		rows = strncmp(binding->result, "SETOF", 5) == 0;
 	bool		statement = strcmp(binding->result, "void") == 0;
 	MemoryContext context = CurrentMemoryContext;
-	PositionArg arg = {binding, -1};
+	LcConditionError arg = {binding, -1};
 	List	   *parsed = NIL;
 	Node	   *node;
 
@@ -263,7 +114,7 @@ parse_alone(const LcBinding *binding, const char *lifecycle)
 	}
 	PG_CATCH();
 	{
-		rethrow_in_text(context, &arg);
+		lc_condition_rethrow(context, &arg);
 	}
 	PG_END_TRY();
 
@@ -344,16 +195,25 @@ function_query(HeapTuple tuple)
 	return castNode(Query, node);
 }
 
-static void
-check_reads_only(const LcBinding *binding, Oid function)
+static Query *
+query_of(Oid function)
 {
 	HeapTuple	tuple = SearchSysCache1(PROCOID, ObjectIdGetDatum(function));
-	Oid			culprit = InvalidOid;
 	Query	   *query;
 
 	if (!HeapTupleIsValid(tuple))
 		elog(ERROR, "cache lookup failed for function %u", function);
 	query = function_query(tuple);
+	ReleaseSysCache(tuple);
+	return query;
+}
+
+static void
+check_reads_only(const LcBinding *binding, Oid function)
+{
+	Oid			culprit = InvalidOid;
+	Query	   *query = query_of(function);
+
 	if (walk_for_volatile((Node *) query, &culprit))
 		ereport(ERROR,
 				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
@@ -366,7 +226,6 @@ check_reads_only(const LcBinding *binding, Oid function)
 				 errmsg("%s locks rows", binding->what),
 				 errdetail("A condition only reads, and waits for nobody."),
 				 errhint("Leave out FOR UPDATE or FOR SHARE.")));
-	ReleaseSysCache(tuple);
 }
 
 static void
@@ -429,7 +288,7 @@ static Oid
 create_function(const char *lifecycle, const char *schema, Oid on_table, const LcBinding *binding, BodyForm form)
 {
 	MemoryContext context = CurrentMemoryContext;
-	PositionArg arg = {binding, 0, lifecycle, schema, on_table};
+	LcConditionError arg = {binding, 0, lifecycle, schema, on_table};
 	StringInfoData sql;
 	LcIdentity	saved;
 	Oid			function;
@@ -451,7 +310,7 @@ create_function(const char *lifecycle, const char *schema, Oid on_table, const L
 	}
 	PG_CATCH();
 	{
-		rethrow_in_text(context, &arg);
+		lc_condition_rethrow(context, &arg);
 	}
 	PG_END_TRY();
 	lc_identity_restore(&saved);
@@ -567,13 +426,8 @@ find_bound_sublink(Node *node, void *context)
 static void
 check_single_row(const char *lifecycle, const char *schema, Oid on_table, const LcBinding *binding, BodyForm form, Oid function)
 {
-	HeapTuple	tuple = SearchSysCache1(PROCOID, ObjectIdGetDatum(function));
-	Query	   *query;
+	Query	   *query = query_of(function);
 
-	if (!HeapTupleIsValid(tuple))
-		elog(ERROR, "cache lookup failed for function %u", function);
-	query = function_query(tuple);
-	ReleaseSysCache(tuple);
 	if (form == BODY_SUBQUERY)
 		(void) find_bound_sublink((Node *) linitial_node(TargetEntry, query->targetList)->expr, &query);
 	if (query->hasAggs || query->hasWindowFuncs || query->hasTargetSRFs)
@@ -597,14 +451,10 @@ refuse_row(const LcBinding *binding, const char *row, const char *hint)
 static void
 check_rows_read(const char *lifecycle, const LcBinding *binding, Oid function)
 {
-	HeapTuple	tuple = SearchSysCache1(PROCOID, ObjectIdGetDatum(function));
 	LcCondition condition = {0};
 	Reads		reads = {.row = 1, .subject = 2, .enrollment = get_func_nargs(function), .condition = &condition};
 
-	if (!HeapTupleIsValid(tuple))
-		elog(ERROR, "cache lookup failed for function %u", function);
-	(void) walk_for_reads((Node *) function_query(tuple), &reads);
-	ReleaseSysCache(tuple);
+	(void) walk_for_reads((Node *) query_of(function), &reads);
 	if (condition.reads_enrollment)
 		refuse_row(binding, "enrollment", "The steps, exits and goals of a workflow can read it: there is a run.");
 	if (binding->rows == LC_ROWS_EVENT && condition.reads_subject)

@@ -216,14 +216,13 @@ warn_of_twin(LcLifecycle *lc, const LcSource *source)
 	}
 }
 
-/* The table that a source of that name is on now; InvalidOid: there is none, or it is gone. */
+/* Another table that a source of that name is on now; InvalidOid: there is none, or it is gone. */
 static Oid
-former_table(LcLifecycle *lc, const char *name)
+former_table(LcLifecycle *lc, const char *name, Oid table)
 {
-	for (int i = 0; i < lc->nsources; i++)
-		if (strcmp(lc->sources[i].name, name) == 0)
-			return lc->sources[i].table;
-	return InvalidOid;
+	LcSource   *source = lc_source_by_name(lc, name);
+
+	return source == NULL || source->table == table ? InvalidOid : source->table;
 }
 
 Datum
@@ -256,8 +255,8 @@ lifecycle_define_event_source(PG_FUNCTION_ARGS)
 	check_arguments(lc, table, &source, becomes);
 	source.replicated = PG_ARGISNULL(9) ? is_subscribed(table) : PG_GETARG_BOOL(9);
 	lc_lock_table(table);
-	former = former_table(lc, source.name);
-	if (OidIsValid(former) && former != table)
+	former = former_table(lc, source.name, table);
+	if (OidIsValid(former))
 		lc_lock_table(former);
 	{
 		Interval   *within = lc_arg_interval(fcinfo, 8, "enroll_within");
@@ -293,7 +292,7 @@ lifecycle_define_event_source(PG_FUNCTION_ARGS)
 			lc_definitions_changed();
 		}
 		/* what else is on that table gets its triggers back */
-		if (OidIsValid(former) && former != table)
+		if (OidIsValid(former))
 			lc_triggers_drop(lc->name, former);
 		lc_triggers_create(lc->name);
 	}
@@ -305,9 +304,10 @@ lifecycle_define_event_source(PG_FUNCTION_ARGS)
 static LcSource *
 find_source(LcLifecycle *lc, const char *name)
 {
-	for (int i = 0; i < lc->nsources; i++)
-		if (strcmp(lc->sources[i].name, name) == 0)
-			return &lc->sources[i];
+	LcSource   *source = lc_source_by_name(lc, name);
+
+	if (source != NULL)
+		return source;
 	lc_definer_run("SELECT FROM lifecycle.event_sources WHERE lifecycle = $1 AND name = $2", 2, lc->name, name);
 	return SPI_processed > 0 ? NULL : lc_definer_source(lc, name);
 }

@@ -283,6 +283,15 @@ lc_source_of_table(LcLifecycle *lc, Oid table, const char *name)
 	return NULL;
 }
 
+LcSource *
+lc_source_by_name(LcLifecycle *lc, const char *name)
+{
+	for (int i = 0; i < lc->nsources; i++)
+		if (strcmp(lc->sources[i].name, name) == 0)
+			return &lc->sources[i];
+	return NULL;
+}
+
 LcRule *
 lc_rule_by_id(LcLifecycle *lc, int id)
 {

@@ -252,6 +252,7 @@ extern uint64 lc_definitions_generation(void);
 extern LcListener *lc_listener_get(LcLifecycle *lc, const char *event, int length);
 
 extern LcSource *lc_source_of_table(LcLifecycle *lc, Oid table, const char *name);
+extern LcSource *lc_source_by_name(LcLifecycle *lc, const char *name);
 extern LcRule *lc_rule_by_id(LcLifecycle *lc, int id);
 extern LcVersion *lc_version_by_id(LcLifecycle *lc, int id);
 
