@@ -35,6 +35,40 @@ is_timer(const LcRule *rule)
 	return rule->trigger == LC_RULE_AFTER || rule->trigger == LC_RULE_WITHOUT_EVENT || rule->trigger == LC_RULE_DATE;
 }
 
+/* Which columns of a table to keep; all: every live one. In CurrentMemoryContext. */
+static LcColumns *
+make_columns(Oid table, Bitmapset *attnums, bool all)
+{
+	Relation	rel = table_open(table, AccessShareLock);
+	TupleDesc	desc = RelationGetDescr(rel);
+	LcColumns  *columns = palloc0(sizeof(LcColumns));
+
+	columns->table = table;
+	columns->all = all;
+	columns->natts = desc->natts;
+	columns->attnums = palloc(Max(desc->natts, 1) * sizeof(AttrNumber));
+	columns->types = palloc(Max(desc->natts, 1) * sizeof(Oid));
+	columns->lens = palloc(Max(desc->natts, 1) * sizeof(int16));
+	columns->byvals = palloc(Max(desc->natts, 1) * sizeof(bool));
+	columns->positions = palloc(Max(desc->natts, 1) * sizeof(int));
+	for (int i = 0; i < desc->natts; i++)
+	{
+		Form_pg_attribute att = TupleDescAttr(desc, i);
+
+		columns->positions[i] = -1;
+		if (att->attisdropped || !(all || bms_is_member(att->attnum, attnums)))
+			continue;
+		columns->positions[i] = columns->n;
+		columns->attnums[columns->n] = att->attnum;
+		columns->types[columns->n] = att->atttypid;
+		columns->lens[columns->n] = att->attlen;
+		columns->byvals[columns->n] = att->attbyval;
+		columns->n++;
+	}
+	table_close(rel, AccessShareLock);
+	return columns;
+}
+
 LcCapture *
 lc_capture_get(LcLifecycle *lc)
 {
@@ -77,7 +111,7 @@ lc_capture_get(LcLifecycle *lc)
 				if (trigger->conditions[j]->reads_enrollment)
 					capture->exits_read_context = true;
 	}
-	capture->row_columns = lc_columns_make(lc->on_table, lc->watched_columns, lc->watches_all);
+	capture->row_columns = make_columns(lc->on_table, lc->watched_columns, lc->watches_all);
 	MemoryContextSwitchTo(old);
 	lc->capture_state = capture;
 	return capture;
@@ -88,40 +122,6 @@ TimestampTz
 lc_capture_now(LcLifecycle *lc)
 {
 	return lc_transaction_now(lc->simulated);
-}
-
-/* Which columns of a table to keep; all: every live one. In CurrentMemoryContext. */
-LcColumns *
-lc_columns_make(Oid table, Bitmapset *attnums, bool all)
-{
-	Relation	rel = table_open(table, AccessShareLock);
-	TupleDesc	desc = RelationGetDescr(rel);
-	LcColumns  *columns = palloc0(sizeof(LcColumns));
-
-	columns->table = table;
-	columns->all = all;
-	columns->natts = desc->natts;
-	columns->attnums = palloc(Max(desc->natts, 1) * sizeof(AttrNumber));
-	columns->types = palloc(Max(desc->natts, 1) * sizeof(Oid));
-	columns->lens = palloc(Max(desc->natts, 1) * sizeof(int16));
-	columns->byvals = palloc(Max(desc->natts, 1) * sizeof(bool));
-	columns->positions = palloc(Max(desc->natts, 1) * sizeof(int));
-	for (int i = 0; i < desc->natts; i++)
-	{
-		Form_pg_attribute att = TupleDescAttr(desc, i);
-
-		columns->positions[i] = -1;
-		if (att->attisdropped || !(all || bms_is_member(att->attnum, attnums)))
-			continue;
-		columns->positions[i] = columns->n;
-		columns->attnums[columns->n] = att->attnum;
-		columns->types[columns->n] = att->atttypid;
-		columns->lens[columns->n] = att->attlen;
-		columns->byvals[columns->n] = att->attbyval;
-		columns->n++;
-	}
-	table_close(rel, AccessShareLock);
-	return columns;
 }
 
 static void
@@ -157,7 +157,7 @@ lc_source_columns(LcLifecycle *lc, LcSource *source)
 		add_event_columns(&source->becomes, 1, source->table, &attnums, &all);
 	if (source->key_attnum > 0)
 		attnums = bms_add_member(attnums, source->key_attnum);
-	*columns = lc_columns_make(source->table, attnums, all);
+	*columns = make_columns(source->table, attnums, all);
 	MemoryContextSwitchTo(old);
 	return *columns;
 }

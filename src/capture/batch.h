@@ -319,7 +319,6 @@ extern void lc_set_text(Datum *values, bool *nulls, int column, const char *text
 extern int	lc_key_compare(LcLifecycle *lc, Datum a, Datum b);
 extern Datum lc_key_copy(LcLifecycle *lc, Datum key);
 extern void lc_run_events(LcLifecycle *lc, LcEvent **events, int n);
-extern LcColumns *lc_columns_make(Oid table, Bitmapset *attnums, bool all);
 extern LcColumns *lc_source_columns(LcLifecycle *lc, LcSource *source);
 
 /* A lookup of rows by subject_id, the first column of a state table's primary key. */
@@ -367,7 +366,6 @@ extern void lc_apply(LcBatch *batch);
 
 /* timers.c */
 extern bool lc_timer_begin(LcBatch *batch, LcSubject *subject);
-extern bool lc_subject_zone(LcBatch *batch, LcSubject *subject, const char **zone);
 extern bool lc_subject_add(LcBatch *batch, LcSubject *subject, TimestampTz at, const Interval *interval, TimestampTz *result);
 extern bool lc_rule_due(LcBatch *batch, LcSubject *subject, LcRule *rule, TimestampTz *due);
 

@@ -60,9 +60,6 @@ typedef struct LcTimer
 /* At most one timer per subject. Never waits for a subject. */
 extern void lc_fire_timers(LcLifecycle *lc, LcTimer *timers, int n);
 
-/* Enrolls subjects by hand in a workflow; returns how many were (re-entry rules hold). */
-extern int	lc_enroll_subjects(LcLifecycle *lc, LcVersion *version, const Datum *subjects, int n, Jsonb *context);
-
 /* (Re)creates the triggers on the subject table and on the sources, as the definitions now say. */
 extern void lc_triggers_create(const char *lifecycle);
 

@@ -59,40 +59,6 @@ lc_move_subjects(LcLifecycle *lc, LcMove *moves, int n, bool skip_locked)
 	lc_batch_end(batch);
 }
 
-static int
-compare_keys(const void *a, const void *b)
-{
-	return lc_key_compare(sort_lifecycle, *(const Datum *) a, *(const Datum *) b);
-}
-
-int
-lc_enroll_subjects(LcLifecycle *lc, LcVersion *version, const Datum *subjects, int n, Jsonb *context)
-{
-	LcBatch    *batch = lc_batch_begin(lc);
-	Datum	   *sorted = MemoryContextAlloc(batch->context, Max(n, 1) * sizeof(Datum));
-	int			enrolled = 0;
-
-	memcpy(sorted, subjects, n * sizeof(Datum));
-	sort_lifecycle = lc;
-	qsort(sorted, n, sizeof(Datum), compare_keys);
-	for (int i = 0; i < n; i++)
-	{
-		LcSubject  *subject;
-
-		if (i > 0 && lc_key_compare(lc, sorted[i - 1], sorted[i]) == 0)
-			continue;
-		subject = lc_batch_add(batch, sorted[i]);
-		subject->enroll = version;
-		subject->has_context = context != NULL;
-		subject->enroll_context = PointerGetDatum(context);
-	}
-	lc_batch_run(batch);
-	for (int i = 0; i < batch->nsubjects; i++)
-		enrolled += batch->subjects[i].enrolled ? 1 : 0;
-	lc_batch_end(batch);
-	return enrolled;
-}
-
 static void
 refuse_subject(LcLifecycle *lc, const char *text)
 {
@@ -186,6 +152,23 @@ workflow_argument(LcLifecycle *lc, const char *name)
 	return NULL;
 }
 
+/* The context of a run by hand, which templates and conditions read by name: an object, or NULL. */
+static Jsonb *
+context_argument(FunctionCallInfo fcinfo, int argument)
+{
+	Jsonb	   *context;
+
+	if (PG_ARGISNULL(argument))
+		return NULL;
+	context = PG_GETARG_JSONB_P(argument);
+	if (!JB_ROOT_IS_OBJECT(context))
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("context must be a JSON object"),
+				 errhint("Write for example '{\"coupon\": \"SPRING\"}', which templates read as enrollment.context.coupon.")));
+	return context;
+}
+
 /* lifecycle.enroll(lifecycle, workflow, key, context) */
 Datum
 lifecycle_enroll(PG_FUNCTION_ARGS)
@@ -195,6 +178,7 @@ lifecycle_enroll(PG_FUNCTION_ARGS)
 	LcBatch    *batch;
 	LcSubject  *subject;
 	LcIdentity	saved;
+	Jsonb	   *context;
 	char	   *text;
 	Datum		key;
 	bool		found;
@@ -204,6 +188,7 @@ lifecycle_enroll(PG_FUNCTION_ARGS)
 	check_right(lc->tables[LC_ENROLLMENTS], ACL_INSERT);
 	version = workflow_argument(lc, lc_arg_required(fcinfo, 1, "workflow"));
 	key = key_argument(fcinfo, 2, lc, &text);
+	context = context_argument(fcinfo, 3);
 	if (!lc->enrolls)
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
@@ -216,10 +201,10 @@ lifecycle_enroll(PG_FUNCTION_ARGS)
 	batch = lc_batch_begin(lc);
 	subject = lc_batch_add(batch, key);
 	subject->enroll = version;
-	if (!PG_ARGISNULL(3))
+	if (context != NULL)
 	{
 		subject->has_context = true;
-		subject->enroll_context = PointerGetDatum(PG_GETARG_JSONB_P(3));
+		subject->enroll_context = PointerGetDatum(context);
 	}
 	lc_identity_owner(lc, true, &saved);
 	lc_batch_run(batch);

@@ -23,8 +23,8 @@
 #include "worker/worker.h"
 
 /* The subject's time zone, NULL for UTC; false: it is not known yet. */
-bool
-lc_subject_zone(LcBatch *batch, LcSubject *subject, const char **zone)
+static bool
+subject_zone(LcBatch *batch, LcSubject *subject, const char **zone)
 {
 	LcAnswer   *answer;
 
@@ -51,7 +51,7 @@ lc_subject_add(LcBatch *batch, LcSubject *subject, TimestampTz at, const Interva
 {
 	const char *zone = NULL;
 
-	if ((interval->month != 0 || interval->day != 0) && !lc_subject_zone(batch, subject, &zone))
+	if ((interval->month != 0 || interval->day != 0) && !subject_zone(batch, subject, &zone))
 		return false;
 	*result = lc_add_interval(at, interval, zone);
 	return true;
@@ -75,7 +75,7 @@ lc_rule_due(LcBatch *batch, LcSubject *subject, LcRule *rule, TimestampTz *due)
 			DatumGetTimestampTz(answer->value);
 		if (*due == DT_NOEND || !rule->date->local_time)
 			return true;
-		if (!lc_subject_zone(batch, subject, &zone))
+		if (!subject_zone(batch, subject, &zone))
 			return false;
 		*due = lc_local_time(*due, zone);
 		return true;

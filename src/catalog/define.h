@@ -29,9 +29,6 @@ extern void lc_add_stage(const char *lifecycle, const char *schema, Oid on_table
 extern void lc_bind_for_event(LcLifecycle *lc, const char *what, const char *function, const char *condition, const char *event, const char *source,
 							  bool run);
 
-/* The comment on a prototype table. */
-extern char *lc_prototype_comment(const char *prototype);
-
 /* (Re)creates the views of a lifecycle. */
 extern void lc_create_views(const char *lifecycle);
 

@@ -276,6 +276,16 @@ static const StateTable state_tables[] = {
 	{"_due", "_due", "autovacuum_vacuum_scale_factor = 0.05, autovacuum_vacuum_cost_delay = 0"},
 };
 
+static char *
+prototype_comment(const char *prototype)
+{
+	Oid			types[1] = {TEXTOID};
+	Datum		values[1] = {CStringGetTextDatum(psprintf("lifecycle.%s", prototype))};
+
+	lc_run_args("SELECT pg_catalog.obj_description($1::pg_catalog.regclass, 'pg_class')", 1, types, values, NULL);
+	return SPI_getvalue(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1);
+}
+
 static void
 create_table(const Definition *definition, const StateTable *table, const char *key_type)
 {
@@ -284,19 +294,9 @@ create_table(const Definition *definition, const StateTable *table, const char *
 	lc_runf("CREATE TABLE %s.%s (LIKE lifecycle.%s INCLUDING ALL)", schema, table->name, table->prototype);
 	lc_runf("ALTER TABLE %s.%s ALTER subject_id TYPE %s USING NULL", schema, table->name, key_type);
 	lc_runf("COMMENT ON TABLE %s.%s IS %s", schema, table->name,
-			quote_literal_cstr(lc_prototype_comment(table->prototype)));
+			quote_literal_cstr(prototype_comment(table->prototype)));
 	if (table->options)
 		lc_runf("ALTER TABLE %s.%s SET (%s)", schema, table->name, table->options);
-}
-
-char *
-lc_prototype_comment(const char *prototype)
-{
-	Oid			types[1] = {TEXTOID};
-	Datum		values[1] = {CStringGetTextDatum(psprintf("lifecycle.%s", prototype))};
-
-	lc_run_args("SELECT pg_catalog.obj_description($1::pg_catalog.regclass, 'pg_class')", 1, types, values, NULL);
-	return SPI_getvalue(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1);
 }
 
 static char *

@@ -118,7 +118,6 @@ extern bool lc_template_render(const LcTemplate *template, const LcTemplateInput
 
 extern void lc_value_init_reader(LcValueReader *reader, Oid type);
 extern void lc_value_read(LcValueReader *reader, Datum datum, bool isnull, LcValue *value);
-extern void lc_value_from_datum(Datum datum, Oid type, bool isnull, LcValue *value);
 extern void lc_value_from_jsonb(JsonbContainer *container, LcValue *value);
 extern void lc_value_get_member(const LcValue *value, const char *name, int length, LcValue *member);
 

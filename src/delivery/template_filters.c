@@ -36,8 +36,8 @@ lc_liquid_make_string(LcRender *render, int64 length)
 }
 
 /* A string that needs no escaping. */
-bool
-lc_liquid_is_safe(const LcValue *value)
+static bool
+is_safe(const LcValue *value)
 {
 	return value->kind == LC_VALUE_STRING && value->safe;
 }
@@ -139,7 +139,7 @@ concatenate(LcRender *render, LcValue *value, const LcValue *first, const LcValu
 {
 	LcValue		left = *first;
 	LcValue		right = *second;
-	bool		safe = lc_liquid_is_safe(first) || lc_liquid_is_safe(second);
+	bool		safe = is_safe(first) || is_safe(second);
 	const char *a;
 	const char *b;
 	int			a_length,
@@ -147,8 +147,8 @@ concatenate(LcRender *render, LcValue *value, const LcValue *first, const LcValu
 	char	   *result;
 
 	if (safe && render->template->html &&
-		!((lc_liquid_is_safe(&left) || lc_liquid_escape(render, &left, NULL)) &&
-		  (lc_liquid_is_safe(&right) || lc_liquid_escape(render, &right, NULL))))
+		!((is_safe(&left) || lc_liquid_escape(render, &left, NULL)) &&
+		  (is_safe(&right) || lc_liquid_escape(render, &right, NULL))))
 		return false;
 	if (!lc_liquid_read_text(render, &left, &a, &a_length) || !lc_liquid_read_text(render, &right, &b, &b_length) ||
 		(result = lc_liquid_make_string(render, (int64) a_length + b_length)) == NULL)
@@ -195,7 +195,7 @@ filter_prepend(LcRender *render, LcValue *value, const LcValue *args)
 static bool
 strip_text(LcRender *render, LcValue *value, bool left, bool right)
 {
-	bool		safe = lc_liquid_is_safe(value);
+	bool		safe = is_safe(value);
 	const char *text;
 	int			length;
 

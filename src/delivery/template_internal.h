@@ -276,7 +276,6 @@ extern bool lc_liquid_contains(LcRender *render, const LcValue *a, const LcValue
 extern const char *lc_liquid_find(const char *text, int length, const char *what, int what_length);
 extern bool lc_liquid_read_text(LcRender *render, const LcValue *value, const char **text, int *length);
 extern char *lc_liquid_make_string(LcRender *render, int64 length);
-extern bool lc_liquid_is_safe(const LcValue *value);
 
 /* template_html.c: filters */
 extern bool lc_liquid_escape(LcRender *render, LcValue *value, const LcValue *args);

@@ -153,16 +153,6 @@ lc_value_read(LcValueReader *reader, Datum datum, bool isnull, LcValue *value)
 	}
 }
 
-/* The same for one value; who has many of a type keeps a reader. */
-void
-lc_value_from_datum(Datum datum, Oid type, bool isnull, LcValue *value)
-{
-	LcValueReader reader;
-
-	lc_value_init_reader(&reader, type);
-	lc_value_read(&reader, datum, isnull, value);
-}
-
 /* ---- from jsonb ---- */
 
 /* Makes a value of a part of a jsonb, which it points into; of nothing and null a nil. */

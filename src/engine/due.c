@@ -173,8 +173,8 @@ remove_visible(Relation due, IndexScanDesc scan, TupleTableSlot *slot, Snapshot 
 }
 
 /* Prepares a scan key "subject_id = ?" for the subject index; the argument is filled in by the caller. */
-void
-lc_due_subject_key(Relation index, ScanKey key)
+static void
+subject_key(Relation index, ScanKey key)
 {
 	Oid			opcintype = index->rd_opcintype[0];
 	Oid			operator = get_opfamily_member(index->rd_opfamily[0], opcintype, opcintype, BTEqualStrategyNumber);
@@ -198,7 +198,7 @@ lc_due_remove(LcLifecycle *lc, const Datum *subjects, const int64 *enrollments, 
 	due = table_open(lc->tables[LC_DUE], RowExclusiveLock);
 	index = index_open(lc_due_index(due, LC_DUE_SUBJECT), RowExclusiveLock);
 	slot = table_slot_create(due, NULL);
-	lc_due_subject_key(index, &key);
+	subject_key(index, &key);
 	gone = palloc0(sizeof(bool) * n);
 	while (left > 0)
 	{

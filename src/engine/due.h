@@ -68,7 +68,4 @@ extern void lc_due_remove(LcLifecycle *lc, const Datum *subjects, const int64 *e
 /* The B-tree index of an open _due that begins with the column; a missing one is an error that says how to make it. */
 extern Oid	lc_due_index(Relation due, AttrNumber column);
 
-/* A scan key "subject_id = ?" for that index. */
-extern void lc_due_subject_key(Relation index, ScanKey key);
-
 #endif							/* LC_DUE_H */

@@ -15,6 +15,7 @@
 #include "commands/trigger.h"
 #include "compat.h"
 #include "engine/run.h"
+#include "engine/workflow_state.h"
 #include "fmgr.h"
 #include "guc.h"
 #include "miscadmin.h"
@@ -260,6 +261,8 @@ lifecycle_retry(PG_FUNCTION_ARGS)
 					 "RETURNING f.subject_id, CASE WHEN p.enrollment_id IS NULL OR l.id IS NOT NULL THEN old.due END",
 					 lc->table_sql[LC_FAILURES], lc->table_sql[LC_ENROLLMENTS], lc->table_sql[LC_FAILURES], lc->table_sql[LC_FAILURES]);
 	SPI_connect();
+	if (!PG_ARGISNULL(2))
+		(void) lc_workflow_state(lc, TextDatumGetCString(PG_GETARG_DATUM(2)));
 	lc_identity_owner(lc, true, &identity);
 	lc_run_args(sql.data, 3, types, values, nulls);
 	due = palloc(sizeof(LcDue) * Max(SPI_processed, 1));

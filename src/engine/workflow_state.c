@@ -40,19 +40,25 @@ PG_FUNCTION_INFO_V1(lifecycle_resume);
 PG_FUNCTION_INFO_V1(lifecycle_pause_lifecycle);
 PG_FUNCTION_INFO_V1(lifecycle_resume_lifecycle);
 
-/* The workflow that argument 1 names; gives its state. */
-static char *
-find_workflow(LcLifecycle *lc, FunctionCallInfo fcinfo, char **state)
+char *
+lc_workflow_state(LcLifecycle *lc, const char *workflow)
 {
-	char	   *workflow = lc_definer_name(fcinfo, 1, "workflow");
-
 	lc_definer_run("SELECT state FROM lifecycle.workflows WHERE lifecycle = $1 AND name = $2", 2, lc->name, workflow);
 	if (SPI_processed == 0)
 	{
 		lc_definer_run("SELECT name FROM lifecycle.workflows WHERE lifecycle = $1 ORDER BY name", 1, lc->name);
 		lc_definer_missing(lc, "workflow", workflow, lc_definer_names());
 	}
-	*state = lc_definer_field(0, 1);
+	return lc_definer_field(0, 1);
+}
+
+/* The workflow that argument 1 names; gives its state. */
+static char *
+find_workflow(LcLifecycle *lc, FunctionCallInfo fcinfo, char **state)
+{
+	char	   *workflow = lc_definer_name(fcinfo, 1, "workflow");
+
+	*state = lc_workflow_state(lc, workflow);
 	return workflow;
 }
 

@@ -25,7 +25,7 @@ COMMENT ON FUNCTION lifecycle.move(text, anyelement, text, text) IS 'The same, w
 
 CREATE FUNCTION lifecycle.enroll(lifecycle text, workflow text, key text, context jsonb DEFAULT NULL) RETURNS bigint
 LANGUAGE c VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp AS 'MODULE_PATHNAME', 'lifecycle_enroll';
-COMMENT ON FUNCTION lifecycle.enroll(text, text, text, jsonb) IS 'Enrolls a subject in a workflow by hand; returns the number of the run, or NULL when the workflow''s rule of re-entry forbids it or lifecycle.enroll is off. context: what templates and conditions see as enrollment.context. Needs INSERT on <lifecycle>.enrollments. Errors: no such lifecycle, workflow or subject; a workflow that is neither live nor shadow; a lifecycle that has not been backfilled.';
+COMMENT ON FUNCTION lifecycle.enroll(text, text, text, jsonb) IS 'Enrolls a subject in a workflow by hand; returns the number of the run, or NULL when the workflow''s rule of re-entry forbids it or lifecycle.enroll is off. context: a JSON object, what templates and conditions see as enrollment.context. Needs INSERT on <lifecycle>.enrollments. Errors: no such lifecycle, workflow or subject; a workflow that is neither live nor shadow; a context that is not an object; a lifecycle that has not been backfilled.';
 CREATE FUNCTION lifecycle.enroll(lifecycle text, workflow text, key anyelement, context jsonb DEFAULT NULL) RETURNS bigint
 LANGUAGE c VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp AS 'MODULE_PATHNAME', 'lifecycle_enroll';
 COMMENT ON FUNCTION lifecycle.enroll(text, text, anyelement, jsonb) IS 'The same, with a key of any type.';

@@ -75,8 +75,8 @@ lc_installation_state(bool *unfinished)
 	return state;
 }
 
-const char *
-lc_installation_name(LcInstallation state)
+static const char *
+installation_name(LcInstallation state)
 {
 	switch (state)
 	{
@@ -111,7 +111,7 @@ PG_FUNCTION_INFO_V1(lifecycle__installation_state);
 Datum
 lifecycle__installation_state(PG_FUNCTION_ARGS)
 {
-	PG_RETURN_TEXT_P(cstring_to_text(lc_installation_name(lc_installation_state(NULL))));
+	PG_RETURN_TEXT_P(cstring_to_text(installation_name(lc_installation_state(NULL))));
 }
 
 /* Is the table there, and could it be locked without waiting? DROP EXTENSION may hold it. */

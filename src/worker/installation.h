@@ -17,7 +17,6 @@ extern void lc_installation_claim(void);
 
 /* Nothing may run but in state HERE. Runs SQL. *unfinished (may be NULL): the last run of the worker was interrupted. */
 extern LcInstallation lc_installation_state(bool *unfinished);
-extern const char *lc_installation_name(LcInstallation state);
 
 /* Says in a WARNING why nothing runs, and what to call; silent when it does run or was paused. */
 extern void lc_installation_warn(LcInstallation state);

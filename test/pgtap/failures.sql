@@ -1,6 +1,6 @@
 -- What fails: a rule, a trigger, a timer, a step; who is recorded, who goes on, what is tried again, what is parked and retried.
 \ir shop.psql
-SELECT plan(67);
+SELECT plan(68);
 SELECT define_template('customer', 'a', body => 'a');
 
 -- a rule's condition fails for one row of a statement: recorded, the statement and the others go on
@@ -72,7 +72,9 @@ SELECT is((SELECT waits_for FROM customer.waiting WHERE subject_id = 113), 'life
 SELECT is(runs(113), 'poison: …', 'it has not ended');
 SELECT verified();
 -- retry
+SELECT define_workflow('customer', 'another', steps => send('email', 'a'));
 SELECT is(retry('customer', workflow => 'another'), 0::bigint, 'retry of another workflow');
+SELECT throws_ok($$ SELECT retry('customer', workflow => 'poisn') $$, '42704', 'workflow "poisn" of lifecycle "customer" does not exist', 'retry of a workflow that is not there');
 SELECT is(retry('customer', (SELECT id FROM customer.failures WHERE subject_id = 113 AND parked)), 1::bigint, 'retry of one');
 SELECT run_due();
 SELECT is((SELECT max(attempts) FROM customer.failures WHERE subject_id = 113 AND NOT parked), 3, 'it fails again, from the first attempt on');

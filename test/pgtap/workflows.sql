@@ -1,6 +1,6 @@
 -- Workflows: entries, re-entry, parallel runs, exits and goals in the middle of a delay, nested branches, and every kind of step.
 \ir shop.psql
-SELECT plan(61);
+SELECT plan(65);
 SELECT define_template('customer', 'a', subject_line => 'A', body => 'a {{ customer.first_name }}');
 SELECT define_template('customer', 'b', body => 'b {{ subject.stage }}');
 SELECT define_template('customer', 'c', body => 'c {{ event.properties.amount }} {{ enrollment.entered_at | date: "%Y-%m-%d" }}');
@@ -30,6 +30,8 @@ SELECT is(runs(7), 'change: …', 'an insertion makes it true too');
 SELECT ok(enroll('customer', 'hand', 7) IS NOT NULL, 'by hand');
 SELECT is(enroll('customer', 'hand', 7), NULL, 'once');
 SELECT throws_ok($$ SELECT enroll('customer', 'hand', 12345) $$, 'P0002', NULL, 'nobody else');
+SELECT throws_ok(format('SELECT enroll(''customer'', ''hand'', 7, %L)', context), '22023', 'context must be a JSON object', 'not with ' || context)
+  FROM unnest('{[1],"\"SPRING\"","null",7}'::text[]) AS context;
 SELECT run_due();
 SELECT is(sent(7), 'a queued c7@example.com', 'and it runs');
 SELECT verified();
