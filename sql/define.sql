@@ -34,6 +34,13 @@ SELECT define_transition('person', 'inactive', 'lost', after => '1 year', priori
 SELECT define_transition('person', 'inactive', 'lost', after => '2 years', priority => 5, name => 'give up');
 SELECT define_transition('person', 'inactive', 'lost', after => '30 days', name => 'give up');
 SELECT define_transition('person', 'inactive', 'lost', after => '1 month', name => 'give up');
+-- without a name: the same stages and trigger are the same rule
+BEGIN;
+SELECT define_transition('person', NULL, 'consideration', condition => $$ person.plan <> 'free' $$);
+SELECT define_transition('person', NULL, 'consideration', condition => $$ person.plan = 'team' $$);
+SELECT define_transition('person', NULL, 'consideration', condition => $$ person.plan = 'free' $$, name => 'free');
+SELECT name, condition FROM lifecycle.transition_rules WHERE lifecycle = 'person' AND from_kind = 'entry' ORDER BY name;
+ROLLBACK;
 
 -- a definition that is rolled back leaves nothing
 BEGIN;

@@ -264,6 +264,10 @@ lifecycle_define_transition(PG_FUNCTION_ARGS)
 	condition_function = rule.condition ? lc_condition_name("rule", rule.name) : NULL;
 	date_function = rule.on_date ? lc_condition_name("date", rule.name) : NULL;
 	defined = define_rule(lifecycle, &rule, condition_function, date_function);
+	if (defined == LC_REPLACED && PG_ARGISNULL(10))
+		ereport(NOTICE,
+				(errmsg("transition \"%s\" was there, with another condition, date, source or priority, and has been replaced", rule.name),
+				 errhint("Give each a name to have several that lead from the same stages to the same one by the same trigger.")));
 	if (defined == LC_UNCHANGED && ((condition_function && lc_condition_missing(lc->schema, condition_function)) ||
 									(date_function && lc_condition_missing(lc->schema, date_function))))
 		defined = LC_REPLACED;
