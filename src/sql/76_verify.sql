@@ -249,7 +249,9 @@ $query$),
          GROUP BY w.root, w.relation, w.function, w.arguments, w.event, w.bit, w.level
     )
     SELECT DISTINCT NULL,
-           format(CASE WHEN NOT has_trigger AND relation <> root
+           format(CASE WHEN NOT has_trigger AND relation <> root AND function = '_capture_subject'
+                       THEN '%%2$s is a part of %%3$s and has no triggers of its own: rows that are written straight into it, changed or deleted there are not seen'
+                       WHEN NOT has_trigger AND relation <> root
                        THEN '%%s into %%s itself is not seen: it inherits from %%s and has no trigger of its own'
                        WHEN NOT has_trigger THEN '%%s on %%s is not seen: its trigger is missing'
                        WHEN NOT enabled THEN '%%s on %%s is not seen: its trigger is disabled'
