@@ -208,6 +208,11 @@ SELECT run_due() IS NULL AS "none";
 SELECT advance_clock('1 day');
 SELECT move('thing', '3'::text, 'b');
 SELECT drop_lifecycle('thing');
+-- its schema is found by name
+ALTER SCHEMA code RENAME TO coded;
+SELECT move('code', 'x'::text, 'b');
+ALTER SCHEMA coded RENAME TO code;
+SELECT move('code', 'x'::text, 'b');
 SET client_min_messages = warning;
 DROP SCHEMA code CASCADE;
 RESET client_min_messages;

@@ -359,7 +359,8 @@ load_tables(LcLifecycle *lc)
 		if (!OidIsValid(lc->tables[i]))
 		{
 			mark_broken(lc, psprintf("table %s is missing", lc->table_sql[i]),
-						psprintf("Drop the lifecycle with lifecycle.drop_lifecycle('%s').", lc->name));
+						psprintf("If it or its schema has another name now, rename it back; if it is gone, drop the lifecycle with "
+								 "lifecycle.drop_lifecycle('%s').", lc->name));
 			continue;
 		}
 		add_relation(lc, lc->tables[i]);
