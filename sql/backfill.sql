@@ -77,6 +77,15 @@ SELECT define_it('past');
 RESET client_min_messages;
 CALL backfill('past');
 SELECT subjects FROM backfills WHERE lifecycle = 'past';
+-- conditions over values that are stored out of line, in batches after the first
+CREATE TABLE notes (person int NOT NULL, name text NOT NULL, at timestamptz NOT NULL, payload text NOT NULL);
+INSERT INTO notes SELECT id, 'note', '2025-01-01', (SELECT string_agg(md5(id || ' ' || i), '') FROM generate_series(1, 400) AS i) FROM people WHERE id <= 10;
+SELECT define_lifecycle('noted', 'people', stages => '{new,long}');
+SELECT define_event_source('noted', 'notes', subject_column => 'person', name_column => 'name', time_column => 'at');
+SELECT define_transition('noted', 'new', 'long', on_event => 'note', condition => 'length(event.payload) = 12800');
+CALL backfill('noted', batch_size => 3);
+SELECT stage, count(*) FROM noted.subjects WHERE subject_id <= 10 GROUP BY stage;
+SELECT drop_lifecycle('noted');
 -- a waiver; errors
 SELECT define_lifecycle('third', 'people');
 SELECT waive_backfill('third');

@@ -139,6 +139,7 @@ SELECT pg_temp.try(source, '{"ts": "2026-03-29T01:30:45.123456Z", "local": "2026
     ('{{ ts | date: "%Y-%m-%d %H:%M:%S %z %:z %Z" }} {{ local | date: "%F %T %z" }} {{ off | date: "%F %R %Z" }} {{ d | date: "%F %R" }} {{ epoch | date: "%F %R" }}'),
     ('{{ ts | date: "%a %A %b %B %h %C %y %d %e %j %m %u %w %U %W %V %G %g" }}'),
     ('{{ local | date: "%H %I %k %l %M %S %L %N %3N %p %P %s %n%t%%" }}'),
+    ('{{ "2026-03-01T00:00:00Z" | date: "%s" }} {{ "1969-12-31T23:59:59.5Z" | date: "%s" }} {{ 9224318000000 | date: "%s" }}'),
     ('{{ d | date: "%c|%D|%x|%F|%R|%r|%T|%X|%v" }}'),
     ('{{ d | date: "%-d.%-m. %_d %03d %^a %^B %#p %10A|%-y" }}'),
     ('{{ d | date: "" }}|{{ d | date: "just text" }}'),

@@ -21,6 +21,7 @@
 #include "miscadmin.h"
 #include "nodes/parsenodes.h"
 #include "rows.h"
+#include "tcop/pquery.h"
 #include "utils/builtins.h"
 #include "utils/date.h"
 #include "utils/guc.h"
@@ -522,6 +523,8 @@ lifecycle_backfill(PG_FUNCTION_ARGS)
 		char	   *position;
 		Progress	progress = {0};
 
+		/* The COMMIT of the batch before took it away, and values that are stored out of line are not read without. */
+		EnsurePortalSnapshotExists();
 		lc_check_definer(lc);
 		position = begin_position(lifecycle);
 		more = replay_batch(lc, &position, batch_size, enroll, &progress);

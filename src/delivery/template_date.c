@@ -6,6 +6,7 @@
  */
 #include "postgres.h"
 
+#include "common/int.h"
 #include "mb/pg_wchar.h"
 #include "utils/builtins.h"
 #include "utils/datetime.h"
@@ -14,6 +15,7 @@
 #include "delivery/template_internal.h"
 
 #define MAX_WIDTH 64			/* of a padded field */
+#define EPOCH_SECONDS ((POSTGRES_EPOCH_JDATE - UNIX_EPOCH_JDATE) * (int64) SECS_PER_DAY)	/* from 1970 to 2000 */
 
 /* A time as it is shown. */
 typedef struct Moment
@@ -196,8 +198,8 @@ lc_liquid_get_time(LcRender *render, const LcValue *value, TimestampTz *time)
 
 				if (!lc_liquid_get_integer(render, value, "a time", &seconds))
 					return false;
-				seconds -= (POSTGRES_EPOCH_JDATE - UNIX_EPOCH_JDATE) * (int64) SECS_PER_DAY;
-				valid = seconds > MIN_TIMESTAMP / USECS_PER_SEC && seconds < END_TIMESTAMP / USECS_PER_SEC;
+				valid = !pg_sub_s64_overflow(seconds, EPOCH_SECONDS, &seconds) &&
+					seconds > MIN_TIMESTAMP / USECS_PER_SEC && seconds < END_TIMESTAMP / USECS_PER_SEC;
 				*time = valid ? seconds * USECS_PER_SEC : 0;
 			}
 			return valid || lc_liquid_fail(render, "the time is out of range");
@@ -468,8 +470,7 @@ put_time_field(StringInfo out, const Directive *d, const Moment *moment)
 			put_text(out, d, tm->tm_hour < 12 ? "AM" : "PM", 2, true);
 			break;
 		case 's':
-			put_number(out, d, (moment->time - SetEpochTimestamp()) / USECS_PER_SEC -
-					   ((moment->time - SetEpochTimestamp()) % USECS_PER_SEC < 0), '0', 1);
+			put_number(out, d, moment->time / USECS_PER_SEC - (moment->time % USECS_PER_SEC < 0) + EPOCH_SECONDS, '0', 1);
 			break;
 		case 'z':
 			put_offset(out, d, moment->offset);

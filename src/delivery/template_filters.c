@@ -312,7 +312,7 @@ filter_truncate(LcRender *render, LcValue *value, const LcValue *args)
 		lc_liquid_set_string(value, text, length);
 		return true;
 	}
-	limit = Max(limit - pg_mbstrlen_with_len(ellipsis.u.string, ellipsis_length), 0);
+	limit = Max(Max(limit, 0) - pg_mbstrlen_with_len(ellipsis.u.string, ellipsis_length), 0);
 	lc_liquid_set_string(value, text, pg_mbcharcliplen(text, length, limit));
 	lc_liquid_set_string(&ellipsis, ellipsis.u.string, ellipsis_length);
 	return concatenate(render, value, value, &ellipsis);

@@ -52,7 +52,8 @@ lc_due_read(LcLifecycle *lc, TupleTableSlot *slot, LcDue *due)
 	values = slot->tts_values;
 	attempts = DatumGetInt16(values[LC_DUE_ATTEMPTS - 1]);
 	due->due_at = DatumGetTimestampTz(values[LC_DUE_DUE_AT - 1]);
-	due->subject = datumCopy(values[LC_DUE_SUBJECT - 1], lc->key_byval, lc->key_len);
+	due->subject = lc->key_len == -1 ? PointerGetDatum(PG_DETOAST_DATUM_COPY(values[LC_DUE_SUBJECT - 1])) :
+		datumCopy(values[LC_DUE_SUBJECT - 1], lc->key_byval, lc->key_len);
 	due->enrollment = slot->tts_isnull[LC_DUE_ENROLLMENT - 1] ? 0 : DatumGetInt64(values[LC_DUE_ENROLLMENT - 1]);
 	due->entered_at = DatumGetTimestampTz(values[LC_DUE_ENTERED - 1]);
 	due->program = DatumGetInt32(values[LC_DUE_PROGRAM - 1]);
@@ -79,7 +80,7 @@ lc_due_is(LcLifecycle *lc, TupleTableSlot *slot, const LcDue *due)
 		signed_attempts(due) == DatumGetInt16(values[LC_DUE_ATTEMPTS - 1]) &&
 		due->kind == DatumGetChar(values[LC_DUE_KIND - 1]) &&
 		due->shadow == DatumGetBool(values[LC_DUE_SHADOW - 1]) &&
-		datumIsEqual(due->subject, values[LC_DUE_SUBJECT - 1], lc->key_byval, lc->key_len);
+		datum_image_eq(due->subject, values[LC_DUE_SUBJECT - 1], lc->key_byval, lc->key_len);
 }
 
 void

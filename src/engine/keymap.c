@@ -5,6 +5,7 @@
 
 #include "common/hashfn.h"
 #include "engine/run.h"
+#include "fmgr.h"
 #include "port/pg_bitutils.h"
 
 LcKeyMap *
@@ -81,8 +82,12 @@ lc_keymap_put(LcKeyMap *map, int index)
 int
 lc_keymap_find(const LcKeyMap *map, Datum key)
 {
-	uint32		hash = hash_key(map, key);
+	uint32		hash;
 
+	/* A long one comes as it is stored in its table, compressed perhaps, or out of line. */
+	if (map->len == -1)
+		key = PointerGetDatum(PG_DETOAST_DATUM_PACKED(key));
+	hash = hash_key(map, key);
 	for (uint32 slot = hash & map->mask; map->slots[slot] != 0; slot = (slot + 1) & map->mask)
 		if (map->hashes[slot] == hash && same_key(map, map->runs[map->slots[slot] - 1].due.subject, key))
 			return map->slots[slot] - 1;

@@ -23,6 +23,7 @@
 #include "commands/trigger.h"
 #include "common/pg_prng.h"
 #include "engine/run.h"
+#include "engine/window.h"
 #include "guc.h"
 #include "miscadmin.h"
 #include "utils/builtins.h"
@@ -560,6 +561,8 @@ lc_mark_next(LcLifecycle *lc, LcQueueScan *scan, uint64 crashed, int crashes)
 	scan->marked = 0;
 	if (lc->paused)
 		return 0;
+	/* claim_for_parking puts the scan back as it was, which a window that is gone by then could not be. */
+	lc_window_forget(scan);
 	begin_batch(batch, lc);
 	old = MemoryContextSwitchTo(batch->context);
 	PushActiveSnapshot(GetTransactionSnapshot());

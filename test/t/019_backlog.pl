@@ -96,6 +96,27 @@ $node->safe_psql('postgres', "SELECT lifecycle.drop_lifecycle('customer')");
 wait_for_scheduler($node, 'postgres');
 pass('the worker goes on without it');
 
+# Long text keys: compressed in the table of words, and read as they are stored in the queue.
+$node->safe_psql(
+	'postgres', q{
+	SET search_path = public, lifecycle;
+	CREATE TABLE words (id text PRIMARY KEY, pad text, email text);
+	CREATE TABLE says (word text NOT NULL, name text NOT NULL, occurred_at timestamptz NOT NULL DEFAULT now());
+	SELECT define_lifecycle('customer', on_table => 'words', stages => '{new,regular}');
+	SELECT define_event_source('customer', 'says', subject_column => 'word', name_column => 'name', time_column => 'occurred_at');
+	SELECT define_template('customer', 'hello', subject_line => 'Hello {{ customer.email }}', body => 'Hello');
+	SELECT define_workflow('customer', 'greeting', state => 'live', entry => on_event('go'), steps => steps(delay('1 hour'), send('email', 'hello')));
+	INSERT INTO words SELECT md5(g::text) || repeat('z', CASE WHEN g % 2 = 0 THEN 0 ELSE 1500 END), repeat(md5(g::text), 40), g || '@example.com'
+	  FROM generate_series(1, 2000) g;
+	INSERT INTO says (word, name) SELECT id, 'go' FROM words;});
+ok($node->poll_query_until('postgres', "SELECT count(*) = 2000 FROM customer._due WHERE kind = 'w'"), 'words wait');
+$node->safe_psql('postgres', 'SELECT lifecycle.pause()');
+$node->safe_psql('postgres', "UPDATE customer._due SET due_at = now() - interval '1 second'");
+resume_into_window();
+ok($node->poll_query_until('postgres', 'SELECT count(*) = 0 FROM customer._due'), 'and are run');
+is($node->safe_psql('postgres', 'SELECT count(*), count(DISTINCT subject_id) FROM customer.messages'), '2000|2000', 'once each');
+is($node->safe_psql('postgres', "SELECT * FROM lifecycle.verify('customer')"), '', 'verify() finds nothing');
+
 $node->stop;
 unlike(slurp_file($node->logfile), qr/PANIC|signal 11|signal 6|TRAP|leaked/, 'nothing else crashed');
 done_testing();
