@@ -19,7 +19,6 @@
 #include "guc.h"
 #include "miscadmin.h"
 #include "utils/builtins.h"
-#include "utils/datum.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
 #include "utils/rel.h"
@@ -179,12 +178,6 @@ lc_key_compare(LcLifecycle *lc, Datum a, Datum b)
 			capture = lc_capture_get(lc);
 			return DatumGetInt32(FunctionCall2Coll(&capture->key_compare, lc->key_collation, a, b));
 	}
-}
-
-Datum
-lc_key_copy(LcLifecycle *lc, Datum key)
-{
-	return datumCopy(key, lc->key_byval, lc->key_len);
 }
 
 /* A statement that is kept with the lifecycle's cache entry. */

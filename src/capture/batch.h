@@ -317,7 +317,6 @@ extern LcStatement *lc_batch_keep_statement(LcBatch *batch, LcStatement **place,
 extern void lc_set(Datum *values, bool *nulls, int column, Datum value);
 extern void lc_set_text(Datum *values, bool *nulls, int column, const char *text);
 extern int	lc_key_compare(LcLifecycle *lc, Datum a, Datum b);
-extern Datum lc_key_copy(LcLifecycle *lc, Datum key);
 extern void lc_run_events(LcLifecycle *lc, LcEvent **events, int n);
 extern LcColumns *lc_source_columns(LcLifecycle *lc, LcSource *source);
 

@@ -57,7 +57,7 @@ add_change(Changes *changes, Datum key)
 	}
 	change = &changes->rows[changes->n++];
 	memset(change, 0, sizeof(Change));
-	change->key = lc->key_len == -1 ? PointerGetDatum(PG_DETOAST_DATUM_COPY(key)) : lc_key_copy(lc, key);
+	change->key = lc_key_copy(lc, key);
 	return change;
 }
 

@@ -43,7 +43,7 @@ subject_key(LcLifecycle *lc, LcSource *source, Datum value, Datum *key)
 {
 	if (source->same_type)
 	{
-		*key = lc->key_len == -1 ? PointerGetDatum(PG_DETOAST_DATUM_COPY(value)) : lc_key_copy(lc, value);
+		*key = lc_key_copy(lc, value);
 		return true;
 	}
 	/* Integers of another size: the only other types that a source may have. */

@@ -26,6 +26,7 @@
 #include "lifecycle.h"
 #include "miscadmin.h"
 #include "utils/builtins.h"
+#include "utils/datum.h"
 #include "utils/inval.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
@@ -272,6 +273,14 @@ lc_listener_get(LcLifecycle *lc, const char *event, int length)
 		if (listener->hash == hash && listener->length == length && memcmp(listener->event, event, length) == 0)
 			return listener;
 	return NULL;
+}
+
+Datum
+lc_key_copy(LcLifecycle *lc, Datum key)
+{
+	if (lc->key_len == -1)
+		return PointerGetDatum(PG_DETOAST_DATUM_COPY(key));
+	return datumCopy(key, lc->key_byval, lc->key_len);
 }
 
 LcSource *

@@ -251,6 +251,9 @@ extern uint64 lc_definitions_generation(void);
 /* What listens to an event, or NULL. */
 extern LcListener *lc_listener_get(LcLifecycle *lc, const char *event, int length);
 
+/* A subject's key in CurrentMemoryContext, as it is and not as a table stores it: neither compressed nor out of line. */
+extern Datum lc_key_copy(LcLifecycle *lc, Datum key);
+
 extern LcSource *lc_source_of_table(LcLifecycle *lc, Oid table, const char *name);
 extern LcSource *lc_source_by_name(LcLifecycle *lc, const char *name);
 extern LcRule *lc_rule_by_id(LcLifecycle *lc, int id);

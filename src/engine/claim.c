@@ -30,7 +30,6 @@
 #include "executor/tuptable.h"
 #include "miscadmin.h"
 #include "storage/bufmgr.h"
-#include "utils/datum.h"
 #include "utils/fmgroids.h"
 #include "utils/rel.h"
 #include "utils/snapmgr.h"
@@ -139,7 +138,7 @@ next_of_window(Claim *claim, LcDue *due)
 		if (next != NULL)
 		{
 			*due = *next;
-			due->subject = datumCopy(next->subject, lc->key_byval, lc->key_len);
+			due->subject = lc_key_copy(lc, next->subject);
 			return true;
 		}
 	} while (claim->batch->n == 0 && lc_window_open(claim->scan));

@@ -52,8 +52,7 @@ lc_due_read(LcLifecycle *lc, TupleTableSlot *slot, LcDue *due)
 	values = slot->tts_values;
 	attempts = DatumGetInt16(values[LC_DUE_ATTEMPTS - 1]);
 	due->due_at = DatumGetTimestampTz(values[LC_DUE_DUE_AT - 1]);
-	due->subject = lc->key_len == -1 ? PointerGetDatum(PG_DETOAST_DATUM_COPY(values[LC_DUE_SUBJECT - 1])) :
-		datumCopy(values[LC_DUE_SUBJECT - 1], lc->key_byval, lc->key_len);
+	due->subject = lc_key_copy(lc, values[LC_DUE_SUBJECT - 1]);
 	due->enrollment = slot->tts_isnull[LC_DUE_ENROLLMENT - 1] ? 0 : DatumGetInt64(values[LC_DUE_ENROLLMENT - 1]);
 	due->entered_at = DatumGetTimestampTz(values[LC_DUE_ENTERED - 1]);
 	due->program = DatumGetInt32(values[LC_DUE_PROGRAM - 1]);

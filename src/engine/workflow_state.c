@@ -23,7 +23,6 @@
 #include "engine/workflow_state.h"
 #include "fmgr.h"
 #include "utils/builtins.h"
-#include "utils/datum.h"
 #include "utils/memutils.h"
 #include "utils/snapmgr.h"
 #include "utils/timestamp.h"
@@ -201,7 +200,7 @@ end_runs(LcLifecycle *lc, const char *workflow)
 			bool		isnull;
 			Datum		key = SPI_getbinval(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, 1, &isnull);
 
-			subjects[i] = datumCopy(key, lc->key_byval, lc->key_len);
+			subjects[i] = lc_key_copy(lc, key);
 			enrollments[i] = DatumGetInt64(SPI_getbinval(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, 2, &isnull));
 		}
 		SPI_freetuptable(SPI_tuptable);
