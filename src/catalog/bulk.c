@@ -271,7 +271,7 @@ compare_entries(const BulkEntry *a, const BulkEntry *b)
 {
 	if (a->sort != b->sort)
 		return a->sort < b->sort ? -1 : 1;
-	return ItemPointerCompare((ItemPointer) &a->tid, (ItemPointer) &b->tid);
+	return a->number - b->number;
 }
 
 #define ST_SORT sort_entries
