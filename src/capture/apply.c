@@ -149,14 +149,13 @@ arm_timers(LcBatch *batch)
 	args[0] = lc_array(keys, NULL, n, lc->key_type);
 	args[1] = lc_array(rules, NULL, n, INT4OID);
 	args[2] = lc_array(times, NULL, n, TIMESTAMPTZOID);
-	lc_execute(lc_batch_statement(batch, &batch->capture->delete_due,
+	lc_execute(lc_batch_lookup(batch, &batch->capture->delete_due,
 						 psprintf("DELETE FROM %s AS d USING unnest($1, $2, $3) AS q(key, rule, due_at) "
-								  "WHERE d.subject_id = q.key AND d.program = q.rule AND d.kind = 'r' AND d.due_at > q.due_at "
-								  "AND d.subject_id = ANY ($1)", lc->table_sql[LC_DUE]),
+								  "WHERE d.subject_id = q.key AND d.program = q.rule AND d.kind = 'r' AND d.due_at > q.due_at", lc->table_sql[LC_DUE]),
 						 3, (Oid[3]) {lc->key_array_type, INT4ARRAYOID, TIMESTAMPTZARRAYOID}), args, NULL, n);
-	lc_execute(lc_batch_statement(batch, &batch->capture->timers,
+	lc_execute(lc_batch_lookup(batch, &batch->capture->timers,
 						 psprintf("SELECT q.n::pg_catalog.int4 FROM unnest($1, $2) WITH ORDINALITY AS q(key, rule, n) "
-								  "JOIN %s AS d ON d.subject_id = q.key AND d.program = q.rule AND d.kind = 'r' AND d.subject_id = ANY ($1)",
+								  "JOIN %s AS d ON d.subject_id = q.key AND d.program = q.rule AND d.kind = 'r'",
 								  lc->table_sql[LC_DUE]),
 						 2, (Oid[2]) {lc->key_array_type, INT4ARRAYOID}), args, NULL, n);
 	for (uint64 i = 0; i < SPI_processed; i++)

@@ -182,13 +182,13 @@ lc_key_compare(LcLifecycle *lc, Datum a, Datum b)
 
 /* A statement that is kept with the lifecycle's cache entry. */
 LcStatement *
-lc_batch_keep_statement(LcBatch *batch, LcStatement **place, const char *sql, int nargs, const Oid *types)
+lc_batch_keep_statement(LcBatch *batch, LcStatement **place, bool lookup, const char *sql, int nargs, const Oid *types)
 {
 	if (*place == NULL)
 	{
 		MemoryContext old = MemoryContextSwitchTo(batch->capture->context);
 
-		*place = lc_statement(sql, nargs, types);
+		*place = lookup ? lc_lookup_statement(sql, nargs, types) : lc_statement(sql, nargs, types);
 		MemoryContextSwitchTo(old);
 	}
 	return *place;

@@ -310,10 +310,12 @@ extern void lc_batch_prepare(LcBatch *batch, Datum *keys, int n);
 extern void lc_batch_finish(LcBatch *batch);
 extern void lc_batch_run(LcBatch *batch);
 extern void lc_batch_end(LcBatch *batch);
-extern LcStatement *lc_batch_keep_statement(LcBatch *batch, LcStatement **place, const char *sql, int nargs, const Oid *types);
+extern LcStatement *lc_batch_keep_statement(LcBatch *batch, LcStatement **place, bool lookup, const char *sql, int nargs, const Oid *types);
 /* The text is only made when there is no statement yet. */
 #define lc_batch_statement(batch, place, ...) \
-	(*(place) ? *(place) : lc_batch_keep_statement(batch, place, __VA_ARGS__))
+	(*(place) ? *(place) : lc_batch_keep_statement(batch, place, false, __VA_ARGS__))
+#define lc_batch_lookup(batch, place, ...) \
+	(*(place) ? *(place) : lc_batch_keep_statement(batch, place, true, __VA_ARGS__))
 extern void lc_set(Datum *values, bool *nulls, int column, Datum value);
 extern void lc_set_text(Datum *values, bool *nulls, int column, const char *text);
 extern int	lc_key_compare(LcLifecycle *lc, Datum a, Datum b);

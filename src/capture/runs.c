@@ -110,7 +110,7 @@ load_sql(LcBatch *batch)
 		if (batch->subjects[i].runs_wanted)
 			keys[n++] = batch->subjects[i].key;
 	array = lc_array(keys, NULL, n, lc->key_type);
-	lc_execute(lc_batch_statement(batch, &batch->capture->runs,
+	lc_execute(lc_batch_lookup(batch, &batch->capture->runs,
 								  psprintf("SELECT id, subject_id, version, version_id, shadow, workflow, key, entered_at, ended_at, "
 										   "converted_at, exit_reason, context FROM %s WHERE subject_id = ANY ($1) ORDER BY subject_id",
 										   lc->table_sql[LC_ENROLLMENTS]), 1, &lc->key_array_type), &array, NULL, n);
@@ -230,12 +230,12 @@ lc_change_runs(LcBatch *batch)
 	args[2] = lc_array(ends, not_ended, n, TIMESTAMPTZOID);
 	args[3] = lc_array(conversions, not_converted, n, TIMESTAMPTZOID);
 	args[4] = lc_array(reasons, not_ended, n, TEXTOID);
-	lc_execute(lc_batch_statement(batch, &batch->capture->runs_update,
+	lc_execute(lc_batch_lookup(batch, &batch->capture->runs_update,
 						 psprintf("UPDATE %s AS e SET converted_at = COALESCE(e.converted_at, q.converted_at), "
 								  "exit_reason = CASE WHEN e.ended_at IS NULL THEN q.reason ELSE e.exit_reason END, "
 								  "ended_at = COALESCE(e.ended_at, q.ended_at) "
 								  "FROM unnest($1, $2, $3, $4, $5) AS q(key, id, ended_at, converted_at, reason) "
-								  "WHERE e.subject_id = q.key AND e.id = q.id AND e.subject_id = ANY ($1) "
+								  "WHERE e.subject_id = q.key AND e.id = q.id "
 								  "RETURNING e.subject_id, e.id, e.version_id, e.ended_at, e.exit_reason, e.exit_reason IS NOT DISTINCT FROM q.reason",
 								  lc->table_sql[LC_ENROLLMENTS]),
 						 5, (Oid[5]) {lc->key_array_type, INT8ARRAYOID, TIMESTAMPTZARRAYOID, TIMESTAMPTZARRAYOID, TEXTARRAYOID}),

@@ -220,10 +220,10 @@ create_rows(LcBatch *batch, int nmissing)
 	args[0] = lc_array(keys, NULL, n, lc->key_type);
 	args[1] = lc_array(times, NULL, n, TIMESTAMPTZOID);
 	args[2] = lc_stage_datum(lc, lc->initial_stage);
-	lc_execute(lc_batch_statement(batch, &capture->create, psprintf(
+	lc_execute(lc_batch_lookup(batch, &capture->create, psprintf(
 		"INSERT INTO %1$s AS s (subject_id, stage, seq, since) "
 		"SELECT c.%2$s, $3, COALESCE(t.seq, 0) + 1, GREATEST(q.at, t.at) "
-		"FROM unnest($1, $2) AS q(id, at) JOIN %4$s c ON c.%2$s = q.id AND c.%2$s = ANY ($1) "
+		"FROM unnest($1, $2) AS q(id, at) JOIN %4$s c ON c.%2$s = q.id "
 		"LEFT JOIN LATERAL (SELECT t.seq, t.at FROM %3$s t WHERE t.subject_id = c.%2$s ORDER BY t.seq DESC LIMIT 1) AS t ON true "
 		"ORDER BY c.%2$s ON CONFLICT DO NOTHING RETURNING s.subject_id, s.seq, s.since, s.ctid",
 		lc->table_sql[LC_SUBJECTS], quote_identifier(lc->key_column), lc->table_sql[LC_TRANSITIONS], lc->on_table_sql),
@@ -371,9 +371,9 @@ update_sql(LcBatch *batch)
 	args[1] = lc_array(stages, NULL, n, lc->stage_type);
 	args[2] = lc_array(seqs, NULL, n, INT4OID);
 	args[3] = lc_array(times, NULL, n, TIMESTAMPTZOID);
-	lc_execute(lc_batch_statement(batch, &batch->capture->update, psprintf(
+	lc_execute(lc_batch_lookup(batch, &batch->capture->update, psprintf(
 		"UPDATE %s AS s SET stage = q.stage, seq = q.seq, since = q.since "
-		"FROM unnest($1, $2, $3, $4) AS q(id, stage, seq, since) WHERE s.subject_id = q.id AND s.subject_id = ANY ($1)",
+		"FROM unnest($1, $2, $3, $4) AS q(id, stage, seq, since) WHERE s.subject_id = q.id",
 		lc->table_sql[LC_SUBJECTS]), 4, (Oid[4]) {lc->key_array_type, lc->stage_array_type, INT4ARRAYOID, TIMESTAMPTZARRAYOID}),
 		args, NULL, n);
 	if (SPI_processed != n)
@@ -448,12 +448,12 @@ lc_subjects_delete(LcLifecycle *lc, Datum *keys, int n, TimestampTz at)
 		lc_insert_transitions(batch);
 		lc_due_remove(lc, found, NULL, nfound);
 		array = lc_array(found, NULL, nfound, lc->key_type);
-		lc_execute(lc_batch_statement(batch, &capture->delete_runs,
+		lc_execute(lc_batch_lookup(batch, &capture->delete_runs,
 									  psprintf("UPDATE %s SET ended_at = GREATEST($2, entered_at), exit_reason = 'subject_deleted' "
 											   "WHERE subject_id = ANY ($1) AND ended_at IS NULL", lc->table_sql[LC_ENROLLMENTS]),
 									  2, (Oid[2]) {lc->key_array_type, TIMESTAMPTZOID}),
 				   (Datum[2]) {array, TimestampTzGetDatum(at)}, NULL, nfound);
-		lc_execute(lc_batch_statement(batch, &capture->delete_subjects,
+		lc_execute(lc_batch_lookup(batch, &capture->delete_subjects,
 									  psprintf("DELETE FROM %s WHERE subject_id = ANY ($1)", lc->table_sql[LC_SUBJECTS]),
 									  1, &lc->key_array_type), &array, NULL, nfound);
 	}

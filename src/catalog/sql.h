@@ -17,6 +17,7 @@ typedef struct LcStatement
 	Oid		   *types;
 	SPIPlanPtr	generic;
 	SPIPlanPtr	custom;
+	bool		lookup;			/* the generic one for any number */
 	struct LcStatement *dense;	/* the same for many keys that lie close together, or NULL; its caller chooses */
 } LcStatement;
 
@@ -24,6 +25,12 @@ typedef struct LcStatement
 
 /* The statement and its plans live as long as CurrentMemoryContext. */
 extern LcStatement *lc_statement(const char *sql, int nargs, const Oid *types);
+
+/*
+ * One that looks up rows of state tables by an index, one key after the other: either a join of unnest by all that finds them, or a single
+ * `key = ANY ($1)` and nothing else that is compared with an array. Takes as long for each key, however many there are and whatever ANALYZE has seen.
+ */
+extern LcStatement *lc_lookup_statement(const char *sql, int nargs, const Oid *types);
 
 /* Runs it with a new latest snapshot; nkeys chooses the plan. Result in SPI_tuptable and SPI_processed; returns SPI's code. */
 extern int	lc_execute(LcStatement *statement, Datum *values, const char *nulls, int nkeys);

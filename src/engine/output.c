@@ -62,8 +62,9 @@ lc_lock_enrollments(LcRunBatch *batch, LcGroup *group)
 		MemoryContext old = MemoryContextSwitchTo(batch->state->context);
 
 		batch->state->lock_statement =
-			lc_statement(psprintf("SELECT subject_id FROM %s WHERE subject_id = ANY ($1) AND id = ANY ($2) AND ended_at IS NULL"
-								  " FOR NO KEY UPDATE SKIP LOCKED", lc->table_sql[LC_ENROLLMENTS]), 2, types);
+			lc_lookup_statement(psprintf("SELECT e.subject_id FROM unnest($1, $2) AS x (subject_id, id) "
+										 "JOIN %s AS e ON e.subject_id = x.subject_id AND e.id = x.id WHERE e.ended_at IS NULL "
+										 "FOR NO KEY UPDATE OF e SKIP LOCKED", lc->table_sql[LC_ENROLLMENTS]), 2, types);
 		MemoryContextSwitchTo(old);
 	}
 	lc_group_execute(batch, &asked, batch->state->lock_statement);
@@ -119,14 +120,12 @@ end_enrollments(LcRunBatch *batch)
 		MemoryContext old = MemoryContextSwitchTo(batch->state->context);
 
 		batch->state->end_statement =
-			lc_statement(psprintf("WITH held AS MATERIALIZED ("
-								  "SELECT subject_id, id FROM %s WHERE subject_id = ANY ($1) AND id = ANY ($2) AND ended_at IS NULL"
-								  " FOR NO KEY UPDATE SKIP LOCKED) "
-								  "UPDATE %s AS e SET ended_at = GREATEST(x.at, e.entered_at), exit_reason = x.reason "
-								  "FROM unnest($1, $2, $3, $4) AS x (subject_id, id, at, reason), held "
-								  "WHERE e.subject_id = x.subject_id AND e.id = x.id AND held.subject_id = x.subject_id AND held.id = x.id"
-								  " AND e.subject_id = ANY ($1) RETURNING e.subject_id",
-								  lc->table_sql[LC_ENROLLMENTS], lc->table_sql[LC_ENROLLMENTS]), 4, types);
+			lc_lookup_statement(psprintf("WITH held AS MATERIALIZED (SELECT x.* FROM unnest($1, $2, $3, $4) AS x (subject_id, id, at, reason) "
+										 "JOIN %1$s AS e ON e.subject_id = x.subject_id AND e.id = x.id WHERE e.ended_at IS NULL "
+										 "FOR NO KEY UPDATE OF e SKIP LOCKED) "
+										 "UPDATE %1$s AS e SET ended_at = GREATEST(held.at, e.entered_at), exit_reason = held.reason "
+										 "FROM held WHERE e.subject_id = held.subject_id AND e.id = held.id RETURNING e.subject_id",
+										 lc->table_sql[LC_ENROLLMENTS]), 4, types);
 		MemoryContextSwitchTo(old);
 	}
 	values[0] = lc_array(keys, NULL, ended.n, lc->key_type);

@@ -286,8 +286,9 @@ lc_find_open_enrollments(LcRunBatch *batch, const LcGroup *group, bool *found)
 		MemoryContext old = MemoryContextSwitchTo(batch->state->context);
 
 		batch->state->alive_statement =
-			lc_statement(psprintf("SELECT subject_id FROM %s WHERE subject_id = ANY ($1) AND id = ANY ($2) AND ended_at IS NULL",
-								  lc->table_sql[LC_ENROLLMENTS]), 2, types);
+			lc_lookup_statement(psprintf("SELECT e.subject_id FROM unnest($1, $2) AS x (subject_id, id) "
+										 "JOIN %s AS e ON e.subject_id = x.subject_id AND e.id = x.id WHERE e.ended_at IS NULL",
+										 lc->table_sql[LC_ENROLLMENTS]), 2, types);
 		MemoryContextSwitchTo(old);
 	}
 	lc_group_execute(batch, group, batch->state->alive_statement);

@@ -148,9 +148,8 @@ lifecycle_resume_workflow(PG_FUNCTION_ARGS)
 
 /* Ends some runs, whose subjects and numbers are given; returns how many were not ended yet when their due rows were gone. */
 static int64
-end_some(LcLifecycle *lc, Datum *subjects, int64 *enrollments, int n)
+end_some(LcLifecycle *lc, LcStatement *statement, Datum *subjects, int64 *enrollments, int n)
 {
-	Oid			types[] = {lc->key_array_type, INT8ARRAYOID, TIMESTAMPTZOID};
 	Datum	   *ids = palloc(n * sizeof(Datum));
 	Datum		values[3];
 
@@ -160,11 +159,7 @@ end_some(LcLifecycle *lc, Datum *subjects, int64 *enrollments, int n)
 	values[0] = lc_array(subjects, NULL, n, lc->key_type);
 	values[1] = lc_array(ids, NULL, n, INT8OID);
 	values[2] = TimestampTzGetDatum(lc_now(lc->simulated));
-	lc_run_args(psprintf("WITH ended AS (UPDATE %s SET ended_at = GREATEST(entered_at, $3), exit_reason = 'archived' "
-						 "WHERE subject_id = ANY ($1) AND id = ANY ($2) AND ended_at IS NULL RETURNING subject_id, id, version_id, ended_at) "
-						 "INSERT INTO %s (subject_id, enrollment_id, version_id, at, outcome, detail) "
-						 "SELECT subject_id, id, version_id, ended_at, 'ended', 'archived' FROM ended",
-						 lc->table_sql[LC_ENROLLMENTS], lc->table_sql[LC_ACTIVITY]), 3, types, values, NULL);
+	lc_execute(statement, values, NULL, n);
 	return SPI_processed;
 }
 
@@ -173,14 +168,23 @@ static int64
 end_runs(LcLifecycle *lc, const char *workflow)
 {
 	Oid			type = TEXTOID;
+	Oid			types[] = {lc->key_array_type, INT8ARRAYOID, TIMESTAMPTZOID};
 	Datum		value = CStringGetTextDatum(workflow);
 	MemoryContext context = AllocSetContextCreate(CurrentMemoryContext, "lifecycle archive", ALLOCSET_DEFAULT_SIZES);
 	LcIdentity	saved;
+	LcStatement *statement;
 	SPIPlanPtr	plan;
 	Portal		portal;
 	int64		ended = 0;
 
 	lc_identity_owner(lc, true, &saved);
+	statement = lc_lookup_statement(psprintf("WITH ended AS (UPDATE %s AS e SET ended_at = GREATEST(e.entered_at, $3), exit_reason = 'archived' "
+											 "FROM unnest($1, $2) AS x (subject_id, id) "
+											 "WHERE e.subject_id = x.subject_id AND e.id = x.id AND e.ended_at IS NULL "
+											 "RETURNING e.subject_id, e.id, e.version_id, e.ended_at) "
+											 "INSERT INTO %s (subject_id, enrollment_id, version_id, at, outcome, detail) "
+											 "SELECT subject_id, id, version_id, ended_at, 'ended', 'archived' FROM ended",
+											 lc->table_sql[LC_ENROLLMENTS], lc->table_sql[LC_ACTIVITY]), 3, types);
 	plan = lc_prepare(psprintf("SELECT subject_id, id FROM %s WHERE workflow = $1 AND ended_at IS NULL ORDER BY subject_id, id",
 							   lc->table_sql[LC_ENROLLMENTS]), 1, &type, 0);
 	PushActiveSnapshot(GetLatestSnapshot());
@@ -205,7 +209,7 @@ end_runs(LcLifecycle *lc, const char *workflow)
 		}
 		SPI_freetuptable(SPI_tuptable);
 		if (n > 0)
-			ended += end_some(lc, subjects, enrollments, n);
+			ended += end_some(lc, statement, subjects, enrollments, n);
 		MemoryContextSwitchTo(old);
 		MemoryContextReset(context);
 		if (n == 0)

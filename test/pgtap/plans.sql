@@ -1,6 +1,7 @@
--- Plans for few keys use the indexes of the state tables, also when they are made while those are new and empty.
+-- Statements find rows of the state tables by their indexes: for few keys also when the plans are made while the tables are new and empty, for many
+-- also when the planner would rather read all of a table, or compare each key with each row of it.
 \ir shop.psql
-SELECT plan(8);
+SELECT plan(15);
 
 SELECT define_transition('customer', 'awareness', 'consideration', on_event => 'signup');
 SELECT define_transition('customer', 'consideration', 'conversion', on_event => 'purchase', condition => $$ customer.plan = 'free' $$);
@@ -25,6 +26,26 @@ CREATE TEMP TABLE before AS SELECT relname, seq_scan FROM pg_stat_xact_user_tabl
 SELECT life(2), life(3);
 SELECT is(runs(3), 'greet: exit, win_back: exited', 'two more did');
 SELECT is(now.seq_scan, before.seq_scan, before.relname || ' is not read as a whole')
+  FROM before JOIN pg_stat_xact_user_tables now USING (relname)
+ WHERE now.schemaname = 'customer' AND relname IN ('subjects', 'transitions', 'enrollments', '_due', 'messages') ORDER BY relname;
+
+-- the same of 400 customers at a time, and the end of all that is left of them
+CREATE FUNCTION lives(first bigint, last bigint) RETURNS void LANGUAGE sql AS $$
+    SELECT count(customer(id)) FROM generate_series(first, last) id;
+    INSERT INTO events (customer_id, name) SELECT id, name FROM generate_series(first, last) id, unnest('{signup,purchase}'::text[]) name;
+    SELECT lifecycle.run_due('customer');
+    INSERT INTO events (customer_id, name) SELECT id, 'stop' FROM generate_series(first, last, 2) id;
+    SELECT lifecycle.advance_clock('1 hour');
+    SELECT lifecycle.advance_clock('2 days');
+    DELETE FROM customers WHERE id BETWEEN first AND last AND id % 5 = 0 $$;
+SELECT lives(1000, 1399);
+ANALYZE;
+TRUNCATE before;
+INSERT INTO before SELECT relname, seq_scan FROM pg_stat_xact_user_tables WHERE schemaname = 'customer';
+SELECT lives(2000, 2399);
+SELECT is(runs(2001), 'greet: completed', 'of many more some went to the end of one');
+SELECT is(runs(2002), 'greet: exit, win_back: exited', 'others of the other');
+SELECT is(now.seq_scan, before.seq_scan, before.relname || ' is not read as a whole for many')
   FROM before JOIN pg_stat_xact_user_tables now USING (relname)
  WHERE now.schemaname = 'customer' AND relname IN ('subjects', 'transitions', 'enrollments', '_due', 'messages') ORDER BY relname;
 SELECT verified();
