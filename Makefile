@@ -42,6 +42,7 @@ OBJS = \
 	src/catalog/definitions.o \
 	src/catalog/load.o \
 	src/catalog/owner.o \
+	src/catalog/pages.o \
 	src/catalog/renames.o \
 	src/catalog/sql.o \
 	src/catalog/time_limit.o \

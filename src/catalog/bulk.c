@@ -32,6 +32,7 @@
 #include "utils/memutils.h"
 
 #include "catalog/bulk.h"
+#include "catalog/pages.h"
 #include "catalog/sql.h"
 #include "errors.h"
 
@@ -77,6 +78,7 @@ struct LcBulk
 	AttrNumber *default_columns;
 	ExprState **defaults;
 	bool		fast;
+	bool		together;
 	int64		total;
 	int			nrows;			/* in the chunk */
 	Size		bytes;
@@ -86,6 +88,7 @@ struct LcBulk
 	ResultRelInfo *result;
 	int			nindexes;
 	BulkIndex  *indexes;
+	LcPages		pages;			/* for rows that go together */
 	int			nslots;
 	TupleTableSlot **slots;
 	Datum	   *values;			/* one row */
@@ -266,6 +269,13 @@ lc_bulk_begin(Oid table, int ncolumns)
 	return bulk;
 }
 
+void
+lc_bulk_together(LcBulk *bulk)
+{
+	bulk->together = true;
+	lc_pages_begin(&bulk->pages);
+}
+
 static inline int
 compare_entries(const BulkEntry *a, const BulkEntry *b)
 {
@@ -375,7 +385,10 @@ flush_fast(LcBulk *bulk)
 	MemoryContext old = MemoryContextSwitchTo(bulk->chunk_context);
 	bool		full = false;
 
-	table_multi_insert(bulk->rel, bulk->slots, bulk->nrows, GetCurrentCommandId(true), 0, NULL);
+	if (bulk->together)
+		lc_pages_insert(bulk->rel, &bulk->pages, bulk->slots, bulk->nrows);
+	else
+		table_multi_insert(bulk->rel, bulk->slots, bulk->nrows, GetCurrentCommandId(true), 0, NULL);
 	for (int i = 0; i < bulk->nindexes; i++)
 	{
 		for (int row = 0; row < bulk->nrows; row++)

@@ -15,6 +15,9 @@ typedef struct LcBulk LcBulk;
 /* ncolumns: how many of the live columns the rows have, the first ones; columns that somebody has added behind get their defaults. */
 extern LcBulk *lc_bulk_begin(Oid table, int ncolumns);
 
+/* The rows belong together, and go on pages of their own (pages.h). */
+extern void lc_bulk_together(LcBulk *bulk);
+
 /* One row: a value for each of these columns in order (identity columns too). Values are copied. */
 extern void lc_bulk_add(LcBulk *bulk, const Datum *values, const bool *nulls);
 

@@ -30,6 +30,7 @@
 #include "catalog/bulk.h"
 #include "compat.h"
 #include "engine/due.h"
+#include "engine/engine.h"
 #include "errors.h"
 #include "worker/worker.h"
 
@@ -82,18 +83,65 @@ lc_due_is(LcLifecycle *lc, TupleTableSlot *slot, const LcDue *due)
 		datum_image_eq(due->subject, values[LC_DUE_SUBJECT - 1], lc->key_byval, lc->key_len);
 }
 
+/* Where a row comes in due order. */
+typedef struct Turn
+{
+	TimestampTz due_at;
+	int			row;
+} Turn;
+
+static inline int
+compare_turns(const Turn *a, const Turn *b)
+{
+	if (a->due_at != b->due_at)
+		return a->due_at < b->due_at ? -1 : 1;
+	return a->row - b->row;
+}
+
+#define ST_SORT sort_turns
+#define ST_ELEMENT_TYPE Turn
+#define ST_COMPARE(a, b) compare_turns(a, b)
+#define ST_SCOPE static
+#define ST_DEFINE
+#include "lib/sort_template.h"
+
+/* The rows in due order; those of one time stay as they are. */
+static Turn *
+in_due_order(const LcDue *rows, int n)
+{
+	Turn	   *turns = palloc(sizeof(Turn) * n);
+	bool		ordered = true;
+
+	for (int i = 0; i < n; i++)
+	{
+		turns[i].due_at = rows[i].due_at;
+		turns[i].row = i;
+		ordered &= i == 0 || rows[i - 1].due_at <= rows[i].due_at;
+	}
+	if (!ordered)
+		sort_turns(turns, n);
+	return turns;
+}
+
+/*
+ * Many rows are written in due order and on pages of their own: what is due together lies together, whatever else waits, and leaves whole pages.
+ */
 void
 lc_due_insert(LcLifecycle *lc, const LcDue *rows, int n)
 {
+	Turn	   *turns;
 	LcBulk	   *bulk;
 	TimestampTz earliest = DT_NOEND;
 
 	if (n == 0)
 		return;
 	bulk = lc_bulk_begin(lc->tables[LC_DUE], LC_DUE_NATTS);
+	if (n > LC_SMALL_BATCH)
+		lc_bulk_together(bulk);
+	turns = in_due_order(rows, n);
 	for (int i = 0; i < n; i++)
 	{
-		const LcDue *row = &rows[i];
+		const LcDue *row = &rows[turns[i].row];
 		Datum		values[LC_DUE_NATTS];
 		bool		nulls[LC_DUE_NATTS] = {false};
 
@@ -112,6 +160,7 @@ lc_due_insert(LcLifecycle *lc, const LcDue *rows, int n)
 			earliest = row->due_at;
 	}
 	lc_bulk_end(bulk);
+	pfree(turns);
 	lc_due_earliest = Min(lc_due_earliest, earliest);
 	lc_wake_note(lc->name, earliest);
 }

@@ -98,24 +98,45 @@ measure_with_snapshot() {
 	echo "$rate"
 }
 
-# waiting LIFECYCLE: each call is a round, which makes other rows due. The checkpoint comes before that, and the rounds lie between checkpoints: the
-# first change of each page after one writes the whole page to WAL, once in checkpoint_timeout and not once in so few seconds. A worker that is resumed
-# looks at all queues: what the round before has left dead in the other one would count in this one's time.
-waiting() {
-	local n
-	sql -c CHECKPOINT
-	n=$(sql -c "SELECT bench.make_due('$1', $(cat "$tmp/round" 2>/dev/null || echo 0), $due)")
-	echo $(($(cat "$tmp/round" 2>/dev/null || echo 0) + 1)) >"$tmp/round"
-	sql -c "VACUUM (ANALYZE) few._due, many._due, $1.activity, $1.messages"
-	[ "${2-}" != checkpoint ] || sql -c CHECKPOINT
-	work "$1" 1 "$n"
+# enroll DATABASE WAITING ROUNDS: so many who wait, and for each round so many more whose wait is over then; the worker has put all of them into their waits.
+enroll() {
+	local -x PGDATABASE=$1
+	local _
+	createdb "$1"
+	sql -c 'CREATE EXTENSION lifecycle' -f test/bench/shop.sql
+	sql -v customers="$customers" -v waiting="$2" -v due="$due" -v rounds="$3" -f test/bench/waiting.sql -c 'SELECT lifecycle.resume()'
+	for _ in {1..600}; do
+		[ "$(sql -c 'SELECT min(due_at) > now() FROM customer._due')" != t ] || break
+		sleep 1
+	done
+	sql -c 'SELECT lifecycle.pause()' -c "CALL bench.keep_queue($3)"
 }
-measure_few() { waiting few; }
-measure_many() { waiting many; }
-measure_many_checkpoint() { waiting many checkpoint; }
+
+# round: lets the worker run what is due.
+round() {
+	sql -c 'TRUNCATE customer.activity, customer.messages'
+	sql -c 'VACUUM (ANALYZE) customer._due'
+	[ "${1-}" != checkpoint ] || sql -c CHECKPOINT
+	work customer 1 "$(sql -c 'SELECT count(*) FROM customer._due WHERE due_at <= now()')"
+}
+
+measure_few() {
+	local -x PGDATABASE=few
+	sql -c "CALL bench.fill('0', '1 hour')"
+	round
+}
+
+# Rounds lie between checkpoints: the first change of each page after one writes the whole page to WAL, once in checkpoint_timeout and not once in so few
+# seconds.
+measure_many() {
+	local -x PGDATABASE=many
+	until [ "$(sql -c "SELECT count(*) >= $due * 0.9 FROM customer._due WHERE due_at <= now() - interval '1 s'")" = t ]; do sleep 1; done
+	round "$@"
+}
+measure_many_checkpoint() { measure_many checkpoint; }
 
 figure_5() {
-	local enrollments due waiting
+	local enrollments customers due waiting few
 	if wanted old_snapshot; then
 		enrollments=$(scaled 500000)
 		server track_commit_timestamp=on
@@ -125,11 +146,16 @@ figure_5() {
 $(figure without_snapshot wake-ups/s), while another session holds an old snapshot $(figure with_snapshot wake-ups/s)"
 	fi
 	if wanted waiting_10m; then
-		waiting=$(scaled 10000000) due=$(scaled 200000)
+		waiting=$(scaled 10000000) few=$(scaled 100000) due=$(scaled 200000) customers=$(scaled 1000000)
 		server track_commit_timestamp=on
-		sql -v customers="$(scaled 1000000)" -v waiting="$waiting" -v few="$(scaled 100000)" -v due="$due" -f test/bench/waiting.sql >/dev/null
-		alternate 5 few many many_checkpoint
-		result waiting_10m "$(paired many few)" "About $due due: beside $(scaled 100000) that wait \
-$(figure few wake-ups/s), beside $waiting $(figure many wake-ups/s), right after a checkpoint $(figure many_checkpoint wake-ups/s)"
+		enroll few "$few" 1 >/dev/null
+		enroll many "$waiting" 9 >/dev/null
+		PGDATABASE=many sql -c "CALL bench.fill('100 s', '30 s')"
+		PGDATABASE=many settle customer._due
+		measure_many >/dev/null
+		alternate 5 few many
+		alternate 3 many_checkpoint
+		result waiting_10m "$(paired many few)" "About $due due: beside $few that wait $(figure few wake-ups/s), beside $waiting \
+$(figure many wake-ups/s), right after a checkpoint $(figure many_checkpoint wake-ups/s)"
 	fi
 }
