@@ -234,6 +234,16 @@ append_parameters(StringInfo sql, LcLifecycle *lc, LcCondition *condition, bool 
 	appendStringInfo(sql, ") AS %s", condition->alias);
 }
 
+/* The conditions' parameters, and what else the statement reads. */
+static void
+append_more(StringInfo sql, LcLifecycle *lc, LcCondition **conditions, int n, bool subject, bool enrollment, const char *more_from)
+{
+	for (int i = 0; i < n; i++)
+		append_parameters(sql, lc, conditions[i], subject, enrollment);
+	if (more_from)
+		appendStringInfoString(sql, more_from);
+}
+
 /*
  * A column is one of the keys in an array argument. Where these are most of the keys between the least and the greatest of them ($3 and $4), the rows
  * between are read in their order and the array is but looked into: a search of the index for each key takes twice as long, and reading all of
@@ -268,25 +278,47 @@ rows_statement(LcLifecycle *lc, LcCondition **conditions, int n, const char *col
 		appendStringInfoString(&sql, " AND ");
 		append_in(&sql, "enrollment.subject_id", 1, dense);
 	}
-	for (int i = 0; i < n; i++)
-		append_parameters(&sql, lc, conditions[i], subject, enrollment);
-	appendStringInfo(&sql, "%s WHERE ", more_from ? more_from : "");
+	append_more(&sql, lc, conditions, n, subject, enrollment, more_from);
+	appendStringInfoString(&sql, " WHERE ");
 	append_in(&sql, key, 1, dense);
 	return lc_statement(sql.data, dense ? 4 : 2, types);
+}
+
+/* The same where nothing but rows of subjects, whose keys are known, is read. No lifecycle has a name that begins with pg_. */
+static LcStatement *
+lookup_statement(LcLifecycle *lc, LcCondition **conditions, int n, const char *columns, bool subject, bool enrollment)
+{
+	const char *key = psprintf("%s.%s", lc->quoted_name, quote_identifier(lc->key_column));
+	Oid			types[] = {lc->key_array_type, INT8ARRAYOID};
+	StringInfoData sql;
+
+	initStringInfo(&sql);
+	appendStringInfo(&sql, "SELECT %s, %s FROM unnest($1, $2) AS pg_asked (key, id) JOIN %s AS %s ON %s = pg_asked.key",
+					 key, columns, lc->on_table_sql, lc->quoted_name, key);
+	if (subject)
+		appendStringInfo(&sql, " LEFT JOIN %s AS subject ON subject.subject_id = pg_asked.key", lc->table_sql[LC_SUBJECTS]);
+	if (enrollment)
+		appendStringInfo(&sql, " LEFT JOIN %s AS enrollment ON enrollment.subject_id = pg_asked.key AND enrollment.id = pg_asked.id",
+						 lc->table_sql[LC_ENROLLMENTS]);
+	append_more(&sql, lc, conditions, n, subject, enrollment, NULL);
+	return lc_lookup_statement(sql.data, 2, types);
 }
 
 LcStatement *
 lc_rows_statement(LcLifecycle *lc, LcCondition **conditions, int n, const char *columns, bool subject, bool enrollment, const char *more_from)
 {
 	MemoryContext old = MemoryContextSwitchTo(lc_engine_state(lc)->context);
+	bool		lookup = more_from == NULL;
 	LcStatement *statement;
 
 	for (int i = 0; i < n; i++)
 	{
 		subject |= conditions[i]->reads_subject;
 		enrollment |= conditions[i]->reads_enrollment || conditions[i]->reads_event;
+		lookup &= !conditions[i]->has_subquery;
 	}
-	statement = rows_statement(lc, conditions, n, columns, subject, enrollment, more_from, false);
+	statement = lookup ? lookup_statement(lc, conditions, n, columns, subject, enrollment)
+		: rows_statement(lc, conditions, n, columns, subject, enrollment, more_from, false);
 	statement->dense = rows_statement(lc, conditions, n, columns, subject, enrollment, more_from, true);
 	MemoryContextSwitchTo(old);
 	return statement;
