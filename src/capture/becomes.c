@@ -8,6 +8,8 @@
 #include "batch.h"
 #include "executor/spi.h"
 #include "rows.h"
+#include "utils/builtins.h"
+#include "utils/lsyscache.h"
 #include "utils/memutils.h"
 
 void
@@ -23,9 +25,10 @@ lc_rows_add_old(LcRows *rows, LcEvent *event, TupleTableSlot *old_slot)
 char *
 lc_becomes_lateral(LcLifecycle *lc, LcSource *source, const char *alias, const char *more)
 {
-	return psprintf("CROSS JOIN LATERAL (SELECT NULL::%s AS %s, NULL::%s AS subject, %s AS event, NULL::%s AS enrollment%s) AS %s",
-					lc->on_table_sql, lc->quoted_name, lc->table_sql[LC_SUBJECTS], alias, lc->table_sql[LC_ENROLLMENTS],
-					more, source->becomes->alias);
+	return psprintf("CROSS JOIN LATERAL (SELECT NULL::%s AS %s, NULL::%s AS subject, %s.*::%s AS event, NULL::%s AS enrollment%s) AS %s",
+					lc->on_table_sql, lc->quoted_name, lc->table_sql[LC_SUBJECTS], alias,
+					quote_qualified_identifier(get_namespace_name(get_rel_namespace(source->table)), get_rel_name(source->table)),
+					lc->table_sql[LC_ENROLLMENTS], more, source->becomes->alias);
 }
 
 /* Asks the condition of the source over rows without a subject. */

@@ -182,7 +182,7 @@ lc_statement_build(LcBatch *batch, LcMatch *match)
 		row = part.data;
 	}
 	else if (reads_row)
-		row = "r";
+		row = psprintf("r.*::%s", lc->on_table_sql);
 	subject = reads_subject ? subject_row(lc, match) : null_row(lc->tables[LC_SUBJECTS]);
 	if (match->source && reads_event)
 	{

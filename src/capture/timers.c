@@ -245,9 +245,9 @@ lc_timers_arm(const char *lifecycle, const char *name)
 	if (rule->trigger == LC_RULE_DATE)
 	{
 		due = psprintf("(%s)%s", rule->date->sql, lc->timezone && rule->date->local_time ? " - interval '1 day'" : "");
-		rows = psprintf("JOIN %1$s r ON r.%2$s = s.subject_id CROSS JOIN LATERAL (SELECT r AS %3$s, s AS subject, NULL::%4$s AS enrollment) AS %5$s",
+		rows = psprintf("JOIN %1$s r ON r.%2$s = s.subject_id CROSS JOIN LATERAL (SELECT r.*::%1$s AS %3$s, s.*::%6$s AS subject, NULL::%4$s AS enrollment) AS %5$s",
 						lc->on_table_sql, quote_identifier(lc->key_column), lc->quoted_name, lc->table_sql[LC_ENROLLMENTS],
-						rule->date->alias);
+						rule->date->alias, lc->table_sql[LC_SUBJECTS]);
 	}
 	else
 		/* near the ends of time nothing can be added or taken away */

@@ -507,6 +507,8 @@ lc_bulk_end(LcBulk *bulk)
 
 	flush(bulk);
 	insert_all_entries(bulk);
+	if (bulk->fast && bulk->together)
+		lc_pages_end(bulk->rel);
 	total = bulk->total;
 	for (int i = 0; i < bulk->nslots; i++)
 		ExecDropSingleTupleTableSlot(bulk->slots[i]);

@@ -19,57 +19,69 @@
 #define ROOM	(BLCKSZ / 4)
 #define TRIES	100				/* pages of which the free space map says more than is true, looked at in search of one */
 
-/* How much room for rows there really is on a page; 0: none to speak of, or no such page. */
+/* How much room there really is on a page; 0: there is no such page. */
 static Size
 room_on(Relation rel, BlockNumber block)
 {
 	Buffer		buffer;
+	Page		page;
 	Size		room;
 
 	if (block >= RelationGetNumberOfBlocks(rel))
 		return 0;
 	buffer = ReadBuffer(rel, block);
 	LockBuffer(buffer, BUFFER_LOCK_SHARE);
-	room = PageIsNew(BufferGetPage(buffer)) ? 0 : PageGetHeapFreeSpace(BufferGetPage(buffer));
+	page = BufferGetPage(buffer);
+	/* the insert initializes one that is new */
+	room = PageIsNew(page) ? BLCKSZ - SizeOfPageHeaderData - sizeof(ItemIdData) : PageGetHeapFreeSpace(page);
 	UnlockReleaseBuffer(buffer);
-	return room - Min(room, RelationGetTargetPageFreeSpace(rel, HEAP_DEFAULT_FILLFACTOR));
+	return room;
 }
 
-/* Goes to the next page with room enough. False: there is none, or only after a long search. */
+/* Goes to the next page with so much room. False: there is none, or only after a long search. */
 static bool
-next_page(Relation rel, LcPages *pages)
+next_page(Relation rel, LcPages *pages, Size room)
 {
 	for (int i = 0; i < TRIES; i++)
 	{
-		pages->block = pages->block == InvalidBlockNumber ? GetPageWithFreeSpace(rel, ROOM)
-			: RecordAndGetPageWithFreeSpace(rel, pages->block, pages->room, ROOM);
+		pages->block = pages->block == InvalidBlockNumber ? GetPageWithFreeSpace(rel, room)
+			: RecordAndGetPageWithFreeSpace(rel, pages->block, pages->room, room);
 		if (pages->block == InvalidBlockNumber)
 			return false;
 		pages->room = room_on(rel, pages->block);
-		if (pages->room >= ROOM)
+		if (pages->room >= room)
 			return true;
 	}
 	return false;
 }
 
-/* How many of the rows fit on the page, which then is theirs. */
+/* What the row takes, before it is stored elsewhere in part. */
+static Size
+size_of(TupleTableSlot *row)
+{
+	bool		should_free;
+	HeapTuple	tuple = ExecFetchSlotHeapTuple(row, false, &should_free);
+	Size		size = MAXALIGN(tuple->t_len) + sizeof(ItemIdData);
+
+	if (should_free)
+		heap_freetuple(tuple);
+	return size;
+}
+
+/* How many of the rows, none of them large, fit on the page, which then is theirs, but for the reserve; all where the table grows. */
 static int
-take_room(LcPages *pages, TupleTableSlot **rows, int n)
+take_room(LcPages *pages, TupleTableSlot **rows, int n, Size reserve)
 {
 	int			fitting = 0;
 
-	while (fitting < n)
+	for (; fitting < n; fitting++)
 	{
-		bool		should_free;
-		HeapTuple	tuple = ExecFetchSlotHeapTuple(rows[fitting], false, &should_free);
-		Size		size = MAXALIGN(tuple->t_len) + sizeof(ItemIdData);
+		Size		size = size_of(rows[fitting]);
 
-		if (should_free)
-			heap_freetuple(tuple);
-		if (size > pages->room)
+		if (size > ROOM || (!pages->grows && size + reserve > pages->room))
 			break;
-		pages->room -= size;
-		fitting++;
+		if (!pages->grows)
+			pages->room -= size;
 	}
 	return fitting;
 }
@@ -86,30 +98,37 @@ void
 lc_pages_insert(Relation rel, LcPages *pages, TupleTableSlot **rows, int n)
 {
 	CommandId	cid = GetCurrentCommandId(true);
+	Size		reserve = RelationGetTargetPageFreeSpace(rel, HEAP_DEFAULT_FILLFACTOR);
+	int			fitting;
 
 	if (rel->rd_tableam != GetHeapamTableAmRoutine())
 	{
 		table_multi_insert(rel, rows, n, cid, 0, NULL);
 		return;
 	}
-	while (n > 0)
+	for (; n > 0; rows += fitting, n -= fitting)
 	{
-		int			fitting = n;
-
-		if (!pages->grows && !next_page(rel, pages))
-			pages->grows = true;
-		if (!pages->grows)
-			fitting = take_room(pages, rows, n);
-		/* a row that is larger than that is stored elsewhere in part, or has a page for itself */
-		if (fitting == 0)
+		fitting = 1;
+		if (size_of(rows[0]) > ROOM)
+		{
+			table_multi_insert(rel, rows, fitting, cid, 0, NULL);
+			continue;
+		}
+		if (!pages->grows && pages->room < ROOM + reserve && !next_page(rel, pages, ROOM + reserve))
 		{
 			pages->grows = true;
-			fitting = n;
+			RelationSetTargetBlock(rel, InvalidBlockNumber);
 		}
-		RelationSetTargetBlock(rel, pages->grows ? InvalidBlockNumber : pages->block);
+		if (!pages->grows)
+			RelationSetTargetBlock(rel, pages->block);
+		fitting = take_room(pages, rows, n, reserve);
 		/* When somebody has taken the room meanwhile, this makes the table grow as well. */
 		table_multi_insert(rel, rows, fitting, cid, TABLE_INSERT_SKIP_FSM, NULL);
-		rows += fitting;
-		n -= fitting;
 	}
+}
+
+void
+lc_pages_end(Relation rel)
+{
+	RelationSetTargetBlock(rel, InvalidBlockNumber);
 }

@@ -14,7 +14,8 @@
  *
  * Statements that find rows of state tables by their keys and do nothing else (lc_lookup_statement) have that plan for many keys too. The planner takes
  * what (subject_id, id) finds for a thousandth of a row and then joins by comparing all with all: 20,000 ends of runs among 300,000 enrollments took a
- * minute, and 2 s among 10 million, which it reads from end to end. It also takes 14 ms to think about each array of 20,000 keys.
+ * minute, and 2 s among 10 million, which it reads from end to end. It also takes 14 ms to think about each array of 20,000 keys. These plans are made
+ * as if all tables were big, and without bitmaps, which join all with all as well.
  *
  * Forced row security hides nothing from a lifecycle's owner, but only in the statements here: they are rewritten under SECURITY_NOFORCE_RLS and
  * executed without it. A function that is called with it would cache plans without row security for whoever calls it next in the session, and one of
@@ -29,12 +30,17 @@
 #include "lib/stringinfo.h"
 #include "nodes/params.h"
 #include "optimizer/cost.h"
+#include "optimizer/plancat.h"
 #include "tcop/dest.h"
 #include "utils/array.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
 #include "utils/plancache.h"
 #include "utils/snapmgr.h"
+
+#define BIG_ROWS	1000000
+
+static get_relation_info_hook_type next_relation_info_hook = NULL;
 
 static void
 free_plans(void *arg)
@@ -96,15 +102,46 @@ prepare(LcStatement *statement, int options)
 	return plan;
 }
 
-/* Has a generic plan made, or made anew, for few keys. Only the planning: what the statement calls is planned as ever. */
+/*
+ * While a lookup is planned every table is big. Else the planner reads all of the index of one that is small, or that it has heard nothing of, beside the
+ * keys; a table may be empty when the plan is made, and VACUUM of an empty one leaves an estimate of no rows that holds for any size.
+ */
 static void
-plan_for_few_keys(SPIPlanPtr plan)
+assume_big(PlannerInfo *root, Oid table, bool inherits, RelOptInfo *rel)
+{
+	ListCell   *cell;
+
+	if (next_relation_info_hook)
+		next_relation_info_hook(root, table, inherits, rel);
+	rel->tuples = Max(rel->tuples, BIG_ROWS);
+	rel->pages = Max(rel->pages, BIG_ROWS / 100);
+	foreach(cell, rel->indexlist)
+	{
+		IndexOptInfo *index = lfirst_node(IndexOptInfo, cell);
+
+		index->tuples = Max(index->tuples, BIG_ROWS);
+		index->pages = Max(index->pages, BIG_ROWS / 300);
+	}
+}
+
+/* Has a generic plan made, or made anew, that goes by indexes. Only the planning: what the statement calls is planned as ever. */
+static void
+plan_by_index(SPIPlanPtr plan, bool lookup)
 {
 	bool		seqscan = enable_seqscan;
+	bool		bitmapscan = enable_bitmapscan;
 	bool		hashjoin = enable_hashjoin;
 	bool		mergejoin = enable_mergejoin;
+	get_relation_info_hook_type hook = get_relation_info_hook;
 
 	enable_seqscan = enable_hashjoin = enable_mergejoin = false;
+	if (lookup)
+	{
+		enable_bitmapscan = false;
+		if (hook != assume_big)
+			next_relation_info_hook = hook;
+		get_relation_info_hook = assume_big;
+	}
 	PG_TRY();
 	{
 		CachedPlan *cached = SPI_plan_get_cached_plan(plan);
@@ -114,7 +151,9 @@ plan_for_few_keys(SPIPlanPtr plan)
 	}
 	PG_FINALLY();
 	{
+		get_relation_info_hook = hook;
 		enable_seqscan = seqscan;
+		enable_bitmapscan = bitmapscan;
 		enable_hashjoin = hashjoin;
 		enable_mergejoin = mergejoin;
 	}
@@ -150,7 +189,7 @@ get_plan(LcStatement *statement, int nkeys)
 	else if (needs_no_force(*plan))
 		no_force = lc_no_force_begin(&saved);
 	if (few || no_force)
-		plan_for_few_keys(*plan);
+		plan_by_index(*plan, statement->lookup);
 	if (no_force)
 		lc_no_force_end(&saved);
 	return *plan;

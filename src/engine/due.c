@@ -124,7 +124,7 @@ in_due_order(const LcDue *rows, int n)
 }
 
 /*
- * Many rows are written in due order and on pages of their own: what is due together lies together, whatever else waits, and leaves whole pages.
+ * Rows are written in due order, and many on pages of their own: what is due together lies together, whatever else waits, and leaves whole pages.
  */
 void
 lc_due_insert(LcLifecycle *lc, const LcDue *rows, int n)

@@ -208,13 +208,16 @@ lc_step_plan(LcVersionPlan *plan, int step)
 	return plan->found && step >= 1 && step <= plan->nsteps ? &plan->steps[step - 1] : NULL;
 }
 
-/* CROSS JOIN LATERAL with the rows that a condition takes, under the name that its text uses. */
+/*
+ * CROSS JOIN LATERAL with the rows that a condition takes, under the name that its text uses. A bare name would be that of a column, where any table has
+ * one that is called so.
+ */
 static void
 append_parameters(StringInfo sql, LcLifecycle *lc, LcCondition *condition, bool subject, bool enrollment)
 {
-	appendStringInfo(sql, " CROSS JOIN LATERAL (SELECT %s AS %s", lc->quoted_name, lc->quoted_name);
+	appendStringInfo(sql, " CROSS JOIN LATERAL (SELECT %1$s.*::%2$s AS %1$s", lc->quoted_name, lc->on_table_sql);
 	if (subject)
-		appendStringInfoString(sql, ", subject AS subject");
+		appendStringInfo(sql, ", subject.*::%s AS subject", lc->table_sql[LC_SUBJECTS]);
 	else
 		appendStringInfo(sql, ", NULL::%s AS subject", lc->table_sql[LC_SUBJECTS]);
 	if (OidIsValid(condition->event_table))
@@ -228,7 +231,7 @@ append_parameters(StringInfo sql, LcLifecycle *lc, LcCondition *condition, bool 
 			appendStringInfo(sql, ", NULL::%s AS event", table);
 	}
 	if (enrollment)
-		appendStringInfoString(sql, ", enrollment AS enrollment");
+		appendStringInfo(sql, ", enrollment.*::%s AS enrollment", lc->table_sql[LC_ENROLLMENTS]);
 	else
 		appendStringInfo(sql, ", NULL::%s AS enrollment", lc->table_sql[LC_ENROLLMENTS]);
 	appendStringInfo(sql, ") AS %s", condition->alias);
@@ -284,7 +287,10 @@ rows_statement(LcLifecycle *lc, LcCondition **conditions, int n, const char *col
 	return lc_statement(sql.data, dense ? 4 : 2, types);
 }
 
-/* The same where nothing but rows of subjects, whose keys are known, is read. No lifecycle has a name that begins with pg_. */
+/*
+ * The same where nothing but rows of subjects, whose keys are known, is read. Neither a lifecycle nor a column of its
+ * table that stands alone in the statement has a name that begins with pg_.
+ */
 static LcStatement *
 lookup_statement(LcLifecycle *lc, LcCondition **conditions, int n, const char *columns, bool subject, bool enrollment)
 {
@@ -293,12 +299,12 @@ lookup_statement(LcLifecycle *lc, LcCondition **conditions, int n, const char *c
 	StringInfoData sql;
 
 	initStringInfo(&sql);
-	appendStringInfo(&sql, "SELECT %s, %s FROM unnest($1, $2) AS pg_asked (key, id) JOIN %s AS %s ON %s = pg_asked.key",
+	appendStringInfo(&sql, "SELECT %s, %s FROM unnest($1, $2) AS pg_asked (pg_key, pg_id) JOIN %s AS %s ON %s = pg_key",
 					 key, columns, lc->on_table_sql, lc->quoted_name, key);
 	if (subject)
-		appendStringInfo(&sql, " LEFT JOIN %s AS subject ON subject.subject_id = pg_asked.key", lc->table_sql[LC_SUBJECTS]);
+		appendStringInfo(&sql, " LEFT JOIN %s AS subject ON subject.subject_id = pg_key", lc->table_sql[LC_SUBJECTS]);
 	if (enrollment)
-		appendStringInfo(&sql, " LEFT JOIN %s AS enrollment ON enrollment.subject_id = pg_asked.key AND enrollment.id = pg_asked.id",
+		appendStringInfo(&sql, " LEFT JOIN %s AS enrollment ON enrollment.subject_id = pg_key AND enrollment.id = pg_id",
 						 lc->table_sql[LC_ENROLLMENTS]);
 	append_more(&sql, lc, conditions, n, subject, enrollment, NULL);
 	return lc_lookup_statement(sql.data, 2, types);
