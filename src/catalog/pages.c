@@ -114,7 +114,7 @@ lc_pages_insert(Relation rel, LcPages *pages, TupleTableSlot **rows, int n)
 			table_multi_insert(rel, rows, fitting, cid, 0, NULL);
 			continue;
 		}
-		if (!pages->grows && pages->room < ROOM + reserve && !next_page(rel, pages, ROOM + reserve))
+		if (!pages->grows && pages->room < size_of(rows[0]) + reserve && !next_page(rel, pages, ROOM + reserve))
 		{
 			pages->grows = true;
 			RelationSetTargetBlock(rel, InvalidBlockNumber);

@@ -57,6 +57,17 @@ $node->safe_psql('postgres', 'VACUUM customer._due');
 enroll(6001, 8000, q{'soon'}, 3800);
 cmp_ok(ask(q{pg_relation_size('customer._due')}), '<=', $size, 'but in the room that whole pages leave');
 cmp_ok(ask('shared_pages()'), '<=', 5, 'again together');
+
+# Rows that are larger than the room that is looked for: keys of 2,112 characters.
+$node->safe_psql('postgres', q{
+	SET search_path = public, lifecycle;
+	CREATE TABLE books (title text PRIMARY KEY);
+	SELECT define_lifecycle('book', on_table => 'books', stages => '{new}');
+	SELECT define_workflow('book', 'soon', state => 'live', entry => on_stage('new'), steps => steps(delay('1 day')));
+	INSERT INTO books SELECT (SELECT string_agg(md5(format('%s of %s', j, i)), '') FROM generate_series(1, 66) AS j) FROM generate_series(1, 1000) AS i;
+});
+ok($node->poll_query_until('postgres', q{SELECT count(*) = 1000 FROM book._due WHERE kind = 'w'}), 'large rows wait');
+
 is(ask('count(*) FROM lifecycle.verify()'), 0, 'verify finds nothing');
 is(worker($node, 'postgres', 'errors'), 0, 'no error');
 done_testing();
