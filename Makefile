@@ -41,6 +41,7 @@ OBJS = \
 	src/catalog/definer.o \
 	src/catalog/definitions.o \
 	src/catalog/load.o \
+	src/catalog/order.o \
 	src/catalog/owner.o \
 	src/catalog/pages.o \
 	src/catalog/renames.o \

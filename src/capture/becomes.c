@@ -5,11 +5,10 @@
  */
 #include "postgres.h"
 
+#include "catalog/load.h"
 #include "batch.h"
 #include "executor/spi.h"
 #include "rows.h"
-#include "utils/builtins.h"
-#include "utils/lsyscache.h"
 #include "utils/memutils.h"
 
 void
@@ -27,7 +26,7 @@ lc_becomes_lateral(LcLifecycle *lc, LcSource *source, const char *alias, const c
 {
 	return psprintf("CROSS JOIN LATERAL (SELECT NULL::%s AS %s, NULL::%s AS subject, %s.*::%s AS event, NULL::%s AS enrollment%s) AS %s",
 					lc->on_table_sql, lc->quoted_name, lc->table_sql[LC_SUBJECTS], alias,
-					quote_qualified_identifier(get_namespace_name(get_rel_namespace(source->table)), get_rel_name(source->table)),
+					lc_qualified_name(source->table),
 					lc->table_sql[LC_ENROLLMENTS], more, source->becomes->alias);
 }
 

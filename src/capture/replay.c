@@ -11,6 +11,7 @@
 #include "postgres.h"
 
 #include "access/xact.h"
+#include "catalog/load.h"
 #include "batch.h"
 #include "catalog/as_of.h"
 #include "catalog/checks.h"
@@ -194,7 +195,7 @@ history_query(LcLifecycle *lc, LcSource *source, bool *range)
 	for (int i = 0; i < columns->n; i++)
 		appendStringInfo(&sql, ", e.%s", quote_identifier(get_attname(source->table, columns->attnums[i], false)));
 	appendStringInfo(&sql, " FROM %s e%s WHERE %s",
-					 quote_qualified_identifier(get_namespace_name(get_rel_namespace(source->table)), get_rel_name(source->table)),
+					 lc_qualified_name(source->table),
 					 source->becomes ? psprintf(" %s", lc_becomes_lateral(lc, source, "e", becomes ? times : "")) : "",
 					 *range ? psprintf("%s BETWEEN $2 AND $3", key) : psprintf("%s = ANY ($1)", key));
 	if (source->name_column)

@@ -8,6 +8,7 @@
 
 #include "access/htup_details.h"
 #include "access/relation.h"
+#include "catalog/load.h"
 #include "batch.h"
 #include "catalog/as_of.h"
 #include "catalog/pg_type.h"
@@ -118,7 +119,7 @@ run_row(LcLifecycle *lc, LcMatch *match)
 static char *
 null_row(Oid table)
 {
-	return psprintf("NULL::%s", quote_qualified_identifier(get_namespace_name(get_rel_namespace(table)), get_rel_name(table)));
+	return psprintf("NULL::%s", lc_qualified_name(table));
 }
 
 /* The expression of a condition in the statement. */

@@ -10,6 +10,7 @@
  */
 #include "postgres.h"
 
+#include "catalog/load.h"
 #include "batch.h"
 #include "catalog/owner.h"
 #include "catalog/pg_type.h"
@@ -113,7 +114,7 @@ last_event(LcBatch *batch, LcSubject *subject, LcRule *rule)
 		initStringInfo(&sql);
 		appendStringInfo(&sql, "SELECT max(e.%1$s)%4$s FROM %2$s e %5$s WHERE e.%3$s = ANY ($1)",
 						 quote_identifier(source->time_column),
-						 quote_qualified_identifier(get_namespace_name(get_rel_namespace(source->table)), get_rel_name(source->table)),
+						 lc_qualified_name(source->table),
 						 quote_identifier(source->subject_column),
 						 source->time_type == TIMESTAMPTZOID ? "" : "::pg_catalog.timestamptz",
 						 source->becomes ? lc_becomes_lateral(lc, source, "e", "") : "");

@@ -32,6 +32,7 @@
 #include "utils/memutils.h"
 
 #include "catalog/bulk.h"
+#include "catalog/order.h"
 #include "catalog/pages.h"
 #include "catalog/sql.h"
 #include "errors.h"
@@ -51,19 +52,13 @@ typedef struct BulkIndex
 	int			nentries;		/* noted, to be entered */
 	int			max_entries;
 	bool		sorted;			/* … in the order of their keys */
-	struct BulkEntry *entries;
+	LcOrder    *entries;		/* by number */
+	ItemPointerData *tids;		/* of their rows; these and values in the order of the rows */
 	bool	   *typbyval;		/* of the values, which are those of the table, also where the index stores another type */
 	int16	   *typlen;
 	Datum	   *values;			/* nkeys for each entry */
 	bool	   *nulls;
 } BulkIndex;
-
-typedef struct BulkEntry
-{
-	int64		sort;
-	int			number;			/* in the order of the rows; where its values are */
-	ItemPointerData tid;
-} BulkEntry;
 
 struct LcBulk
 {
@@ -276,21 +271,6 @@ lc_bulk_together(LcBulk *bulk)
 	lc_pages_begin(&bulk->pages);
 }
 
-static inline int
-compare_entries(const BulkEntry *a, const BulkEntry *b)
-{
-	if (a->sort != b->sort)
-		return a->sort < b->sort ? -1 : 1;
-	return a->number - b->number;
-}
-
-#define ST_SORT sort_entries
-#define ST_ELEMENT_TYPE BulkEntry
-#define ST_COMPARE(a, b) compare_entries(a, b)
-#define ST_SCOPE static
-#define ST_DEFINE
-#include "lib/sort_template.h"
-
 /* Enters what has been noted for an index. */
 static void
 insert_entries(LcBulk *bulk, BulkIndex *index)
@@ -298,13 +278,13 @@ insert_entries(LcBulk *bulk, BulkIndex *index)
 	MemoryContext old = MemoryContextSwitchTo(bulk->entry_context);
 
 	if (!index->sorted)
-		sort_entries(index->entries, index->nentries);
+		lc_order_sort(index->entries, index->nentries);
 	for (int i = 0; i < index->nentries; i++)
 	{
-		BulkEntry  *entry = &index->entries[i];
-		Size		place = (Size) entry->number * index->nkeys;
+		int			number = index->entries[i].number;
+		Size		place = (Size) number * index->nkeys;
 
-		index_insert(index->rel, index->values + place, index->nulls + place, &entry->tid, bulk->rel,
+		index_insert(index->rel, index->values + place, index->nulls + place, &index->tids[number], bulk->rel,
 					 index->info->ii_Unique ? UNIQUE_CHECK_YES : UNIQUE_CHECK_NO, false, index->info);
 	}
 	index->nentries = 0;
@@ -327,13 +307,15 @@ enlarge_entries(LcBulk *bulk, BulkIndex *index)
 
 	if (index->entries == NULL)
 	{
-		index->entries = MemoryContextAlloc(bulk->context, sizeof(BulkEntry) * n);
+		index->entries = MemoryContextAlloc(bulk->context, sizeof(LcOrder) * n);
+		index->tids = MemoryContextAlloc(bulk->context, sizeof(ItemPointerData) * n);
 		index->values = MemoryContextAlloc(bulk->context, sizeof(Datum) * index->nkeys * n);
 		index->nulls = MemoryContextAlloc(bulk->context, sizeof(bool) * index->nkeys * n);
 	}
 	else
 	{
-		index->entries = repalloc_huge(index->entries, sizeof(BulkEntry) * n);
+		index->entries = repalloc_huge(index->entries, sizeof(LcOrder) * n);
+		index->tids = repalloc_huge(index->tids, sizeof(ItemPointerData) * n);
 		index->values = repalloc_huge(index->values, sizeof(Datum) * index->nkeys * n);
 		index->nulls = repalloc_huge(index->nulls, sizeof(bool) * index->nkeys * n);
 	}
@@ -345,7 +327,7 @@ static void
 note_entry(LcBulk *bulk, BulkIndex *index, TupleTableSlot *slot)
 {
 	ExprContext *econtext = GetPerTupleExprContext(bulk->estate);
-	BulkEntry  *entry;
+	LcOrder    *entry;
 	Datum	   *values;
 	bool	   *nulls;
 
@@ -356,17 +338,17 @@ note_entry(LcBulk *bulk, BulkIndex *index, TupleTableSlot *slot)
 		enlarge_entries(bulk, index);
 	entry = &index->entries[index->nentries];
 	entry->number = index->nentries;
-	entry->tid = slot->tts_tid;
+	index->tids[index->nentries] = slot->tts_tid;
 	values = index->values + (Size) index->nentries * index->nkeys;
 	nulls = index->nulls + (Size) index->nentries * index->nkeys;
 	FormIndexDatum(index->info, slot, bulk->estate, values, nulls);
 	if (index->sort_width == 0)
-		entry->sort = 0;
+		entry->by = 0;
 	else if (nulls[0])
-		entry->sort = PG_INT64_MAX;
+		entry->by = PG_INT64_MAX;
 	else
-		entry->sort = index->sort_width == 4 ? DatumGetInt32(values[0]) : DatumGetInt64(values[0]);
-	if (index->nentries > 0 && entry->sort < entry[-1].sort)
+		entry->by = index->sort_width == 4 ? DatumGetInt32(values[0]) : DatumGetInt64(values[0]);
+	if (index->nentries > 0 && entry->by < entry[-1].by)
 		index->sorted = false;
 	for (int i = 0; i < index->nkeys; i++)
 		if (!nulls[i] && !index->typbyval[i])

@@ -14,6 +14,7 @@
 #include "access/htup_details.h"
 #include "access/relation.h"
 #include "access/transam.h"
+#include "catalog/load.h"
 #include "catalog/condition.h"
 #include "catalog/condition_error.h"
 #include "catalog/dependency.h"
@@ -233,11 +234,11 @@ append_parameters(StringInfo sql, const char *lifecycle, const char *schema, Oid
 {
 	appendStringInfo(sql, "%s %s, subject %s.subjects",
 					 quote_identifier(lifecycle),
-					 quote_qualified_identifier(get_namespace_name(get_rel_namespace(on_table)), get_rel_name(on_table)),
+					 lc_qualified_name(on_table),
 					 quote_identifier(schema));
 	if (OidIsValid(event_table))
 		appendStringInfo(sql, ", event %s",
-						 quote_qualified_identifier(get_namespace_name(get_rel_namespace(event_table)), get_rel_name(event_table)));
+						 lc_qualified_name(event_table));
 	appendStringInfo(sql, ", enrollment %s.enrollments", quote_identifier(schema));
 }
 

@@ -22,6 +22,7 @@
 #include "access/table.h"
 #include "access/tableam.h"
 #include "access/xact.h"
+#include "catalog/order.h"
 #include "catalog/pg_type.h"
 #include "common/hashfn.h"
 #include "compat.h"
@@ -318,26 +319,6 @@ collect(Claim *claim)
 	}
 }
 
-/* A candidate and where it lies in the table. */
-typedef struct Place
-{
-	uint64		place;
-	int			run;
-} Place;
-
-static inline int
-compare_places(Place *a, Place *b)
-{
-	return a->place < b->place ? -1 : a->place > b->place;
-}
-
-#define ST_SORT sort_places
-#define ST_ELEMENT_TYPE Place
-#define ST_COMPARE(a, b) compare_places(a, b)
-#define ST_SCOPE static
-#define ST_DEFINE
-#include "lib/sort_template.h"
-
 /* Deletes a row; false: it is not ours to take. */
 static bool
 take_row(Claim *claim, LcDue *due, CommandId cid)
@@ -362,19 +343,19 @@ take(Claim *claim, int first)
 {
 	LcRunBatch *batch = claim->batch;
 	int			n = batch->n - first;
-	Place	   *order = palloc(sizeof(Place) * Max(n, 1));
+	LcOrder    *order = palloc(sizeof(LcOrder) * Max(n, 1));
 	CommandId	cid = GetCurrentCommandId(true);
 	int			taken = first;
 
 	for (int i = 0; i < n; i++)
 	{
-		order[i].place = lc_place(&batch->runs[first + i].due.tid);
-		order[i].run = first + i;
+		order[i].by = lc_place(&batch->runs[first + i].due.tid);
+		order[i].number = first + i;
 	}
-	sort_places(order, n);
+	lc_order_sort(order, n);
 	for (int i = 0; i < n; i++)
 	{
-		LcRun	   *run = &batch->runs[order[i].run];
+		LcRun	   *run = &batch->runs[order[i].number];
 
 		if (!take_row(claim, &run->due, cid))
 			run->state = LC_RUN_DROPPED;

@@ -28,6 +28,7 @@
 #include "utils/timestamp.h"
 
 #include "catalog/bulk.h"
+#include "catalog/order.h"
 #include "compat.h"
 #include "engine/due.h"
 #include "engine/engine.h"
@@ -83,43 +84,21 @@ lc_due_is(LcLifecycle *lc, TupleTableSlot *slot, const LcDue *due)
 		datum_image_eq(due->subject, values[LC_DUE_SUBJECT - 1], lc->key_byval, lc->key_len);
 }
 
-/* Where a row comes in due order. */
-typedef struct Turn
-{
-	TimestampTz due_at;
-	int			row;
-} Turn;
-
-static inline int
-compare_turns(const Turn *a, const Turn *b)
-{
-	if (a->due_at != b->due_at)
-		return a->due_at < b->due_at ? -1 : 1;
-	return a->row - b->row;
-}
-
-#define ST_SORT sort_turns
-#define ST_ELEMENT_TYPE Turn
-#define ST_COMPARE(a, b) compare_turns(a, b)
-#define ST_SCOPE static
-#define ST_DEFINE
-#include "lib/sort_template.h"
-
 /* The rows in due order; those of one time stay as they are. */
-static Turn *
+static LcOrder *
 in_due_order(const LcDue *rows, int n)
 {
-	Turn	   *turns = palloc(sizeof(Turn) * n);
+	LcOrder    *turns = palloc(sizeof(LcOrder) * n);
 	bool		ordered = true;
 
 	for (int i = 0; i < n; i++)
 	{
-		turns[i].due_at = rows[i].due_at;
-		turns[i].row = i;
+		turns[i].by = rows[i].due_at;
+		turns[i].number = i;
 		ordered &= i == 0 || rows[i - 1].due_at <= rows[i].due_at;
 	}
 	if (!ordered)
-		sort_turns(turns, n);
+		lc_order_sort(turns, n);
 	return turns;
 }
 
@@ -129,7 +108,7 @@ in_due_order(const LcDue *rows, int n)
 void
 lc_due_insert(LcLifecycle *lc, const LcDue *rows, int n)
 {
-	Turn	   *turns;
+	LcOrder    *turns;
 	LcBulk	   *bulk;
 	TimestampTz earliest = DT_NOEND;
 
@@ -141,7 +120,7 @@ lc_due_insert(LcLifecycle *lc, const LcDue *rows, int n)
 	turns = in_due_order(rows, n);
 	for (int i = 0; i < n; i++)
 	{
-		const LcDue *row = &rows[turns[i].row];
+		const LcDue *row = &rows[turns[i].number];
 		Datum		values[LC_DUE_NATTS];
 		bool		nulls[LC_DUE_NATTS] = {false};
 

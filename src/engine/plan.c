@@ -6,6 +6,7 @@
  */
 #include "postgres.h"
 
+#include "catalog/load.h"
 #include "catalog/condition.h"
 #include "catalog/owner.h"
 #include "catalog/pg_type.h"
@@ -222,8 +223,7 @@ append_parameters(StringInfo sql, LcLifecycle *lc, LcCondition *condition, bool 
 		appendStringInfo(sql, ", NULL::%s AS subject", lc->table_sql[LC_SUBJECTS]);
 	if (OidIsValid(condition->event_table))
 	{
-		char	   *table = quote_qualified_identifier(get_namespace_name(get_rel_namespace(condition->event_table)),
-													   get_rel_name(condition->event_table));
+		char	   *table = lc_qualified_name(condition->event_table);
 
 		if (condition->reads_event)
 			appendStringInfo(sql, ", pg_catalog.jsonb_populate_record(NULL::%s, enrollment.context->'event') AS event", table);
