@@ -7,6 +7,7 @@
 
 #include "capture/capture.h"
 #include "catalog/definitions.h"
+#include "catalog/sql.h"
 #include "guc.h"
 #include "worker/worker.h"
 
@@ -20,5 +21,6 @@ _PG_init(void)
 	lc_worker_init();			/* before lc_guc_init, which reserves the prefix of our settings */
 	lc_guc_init();
 	lc_definitions_init();
+	lc_sql_init();
 	lc_when_init();
 }

@@ -205,6 +205,10 @@ load_expression(LcLifecycle *lc, const char *function)
 char *
 lc_qualified_name(Oid relation)
 {
+	if (get_rel_name(relation) == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_TABLE),
+				 errmsg("relation with OID %u does not exist", relation)));
 	return pstrdup(quote_qualified_identifier(get_namespace_name(get_rel_namespace(relation)), get_rel_name(relation)));
 }
 

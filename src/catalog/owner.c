@@ -17,6 +17,7 @@
 #include "pgtime.h"
 #include "utils/guc.h"
 #include "utils/lsyscache.h"
+#include "utils/plancache.h"
 #include "utils/rls.h"
 #include "utils/syscache.h"
 
@@ -56,6 +57,8 @@ pin_settings(LcIdentity *saved)
 		pin_setting("datestyle", "ISO, MDY");
 	if (jit_enabled)
 		pin_setting("jit", "off");
+	if (plan_cache_mode != PLAN_CACHE_MODE_AUTO)
+		pin_setting("plan_cache_mode", "auto");	/* sql.c says which plans are kept */
 	if (!row_security)
 		pin_setting("row_security", "on");
 }

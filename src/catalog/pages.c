@@ -101,7 +101,8 @@ lc_pages_insert(Relation rel, LcPages *pages, TupleTableSlot **rows, int n)
 	Size		reserve = RelationGetTargetPageFreeSpace(rel, HEAP_DEFAULT_FILLFACTOR);
 	int			fitting;
 
-	if (rel->rd_tableam != GetHeapamTableAmRoutine())
+	/* Of pages that are to stay half empty none is searched for: the free space map knows no page with more room than there is on an empty one. */
+	if (rel->rd_tableam != GetHeapamTableAmRoutine() || reserve > BLCKSZ / 2)
 	{
 		table_multi_insert(rel, rows, n, cid, 0, NULL);
 		return;

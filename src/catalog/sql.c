@@ -40,7 +40,8 @@
 
 #define BIG_ROWS	1000000
 
-static get_relation_info_hook_type next_relation_info_hook = NULL;
+static get_relation_info_hook_type previous_relation_info = NULL;
+static bool assuming_big = false;
 
 static void
 free_plans(void *arg)
@@ -111,8 +112,10 @@ assume_big(PlannerInfo *root, Oid table, bool inherits, RelOptInfo *rel)
 {
 	ListCell   *cell;
 
-	if (next_relation_info_hook)
-		next_relation_info_hook(root, table, inherits, rel);
+	if (previous_relation_info)
+		previous_relation_info(root, table, inherits, rel);
+	if (!assuming_big)
+		return;
 	rel->tuples = Max(rel->tuples, BIG_ROWS);
 	rel->pages = Max(rel->pages, BIG_ROWS / 100);
 	foreach(cell, rel->indexlist)
@@ -124,24 +127,30 @@ assume_big(PlannerInfo *root, Oid table, bool inherits, RelOptInfo *rel)
 	}
 }
 
+void
+lc_sql_init(void)
+{
+	previous_relation_info = get_relation_info_hook;
+	get_relation_info_hook = assume_big;
+}
+
 /* Has a generic plan made, or made anew, that goes by indexes. Only the planning: what the statement calls is planned as ever. */
 static void
 plan_by_index(SPIPlanPtr plan, bool lookup)
 {
 	bool		seqscan = enable_seqscan;
+	bool		indexscan = enable_indexscan;
 	bool		bitmapscan = enable_bitmapscan;
+	bool		nestloop = enable_nestloop;
 	bool		hashjoin = enable_hashjoin;
 	bool		mergejoin = enable_mergejoin;
-	get_relation_info_hook_type hook = get_relation_info_hook;
+	bool		big = assuming_big;
 
-	enable_seqscan = enable_hashjoin = enable_mergejoin = false;
-	if (lookup)
-	{
-		enable_bitmapscan = false;
-		if (hook != assume_big)
-			next_relation_info_hook = hook;
-		get_relation_info_hook = assume_big;
-	}
+	enable_indexscan = enable_nestloop = true;
+	enable_seqscan = enable_mergejoin = false;
+	enable_hashjoin = lookup;	/* with a table that is read as a whole since it has no index for the key any more */
+	enable_bitmapscan &= !lookup;
+	assuming_big = lookup;
 	PG_TRY();
 	{
 		CachedPlan *cached = SPI_plan_get_cached_plan(plan);
@@ -151,48 +160,67 @@ plan_by_index(SPIPlanPtr plan, bool lookup)
 	}
 	PG_FINALLY();
 	{
-		get_relation_info_hook = hook;
+		assuming_big = big;
 		enable_seqscan = seqscan;
+		enable_indexscan = indexscan;
 		enable_bitmapscan = bitmapscan;
+		enable_nestloop = nestloop;
 		enable_hashjoin = hashjoin;
 		enable_mergejoin = mergejoin;
 	}
 	PG_END_TRY();
 }
 
-/*
- * Does it read tables with row security, or may it, being invalid? PostgreSQL finds by itself that a temporary table has changed the search path, and
- * calls such a plan valid until then.
- */
 static bool
-needs_no_force(SPIPlanPtr plan)
+has_row_security(SPIPlanPtr plan)
 {
 	ListCell   *cell;
 
 	foreach(cell, SPI_plan_get_plan_sources(plan))
 		if (((CachedPlanSource *) lfirst(cell))->dependsOnRLS)
 			return true;
-	return !SPI_plan_is_valid(plan);
+	return false;
 }
 
-/* The plan for so many keys, prepared; where it must be rewritten, as it was at first: without forced row security. */
+/*
+ * The plan for so many keys, prepared; where it must be rewritten, as it was at first: without forced row security. That may be where it reads tables
+ * with row security, or is invalid. PostgreSQL finds by itself that a temporary table has changed the search path, and calls such a plan valid until then.
+ */
 static SPIPlanPtr
 get_plan(LcStatement *statement, int nkeys)
 {
 	bool		few = statement->lookup || nkeys <= LC_FEW_KEYS;
 	SPIPlanPtr *plan = few ? &statement->generic : &statement->custom;
 	LcIdentity	saved;
-	bool		no_force = false;
 
 	if (*plan == NULL)
 		*plan = prepare(statement, few ? CURSOR_OPT_GENERIC_PLAN : CURSOR_OPT_CUSTOM_PLAN);
-	else if (needs_no_force(*plan))
-		no_force = lc_no_force_begin(&saved);
-	if (few || no_force)
+	statement->no_force = (has_row_security(*plan) || !SPI_plan_is_valid(*plan)) && lc_no_force_begin(&saved);
+	if (few || statement->no_force)
 		plan_by_index(*plan, statement->lookup);
-	if (no_force)
+	if (statement->no_force)
 		lc_no_force_end(&saved);
 	return *plan;
+}
+
+/*
+ * Row security that came while the statement waited for its tables, when it had been looked for already, may have hidden rows: what is done then is
+ * undone, by an error that says to try again.
+ */
+static void
+check_execution(LcStatement *statement, SPIPlanPtr plan, int code)
+{
+	LcIdentity	saved;
+
+	if (code < 0)
+		elog(ERROR, "could not execute statement: %s", SPI_result_code_string(code));
+	if (statement->no_force || !has_row_security(plan) || !lc_no_force_begin(&saved))
+		return;
+	lc_no_force_end(&saved);
+	ereport(ERROR,
+			(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
+			 errmsg("row security of a table of the lifecycle has changed meanwhile"),
+			 errhint("Run the transaction again.")));
 }
 
 int
@@ -203,8 +231,7 @@ lc_execute(LcStatement *statement, Datum *values, const char *nulls, int nkeys)
 	int			code = SPI_execute_snapshot(plan, values, nulls, GetLatestSnapshot(), InvalidSnapshot, false, true, 0);
 
 	MemoryContextSwitchTo(context);
-	if (code < 0)
-		elog(ERROR, "could not execute statement: %s", SPI_result_code_string(code));
+	check_execution(statement, plan, code);
 	return code;
 }
 
@@ -268,8 +295,7 @@ lc_execute_rows(LcStatement *statement, Datum *values, const char *nulls, int nk
 	PopActiveSnapshot();
 	MemoryContextSwitchTo(context);
 	pfree(options.params);
-	if (code < 0)
-		elog(ERROR, "could not execute statement: %s", SPI_result_code_string(code));
+	check_execution(statement, plan, code);
 }
 
 int

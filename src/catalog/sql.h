@@ -18,10 +18,14 @@ typedef struct LcStatement
 	SPIPlanPtr	generic;
 	SPIPlanPtr	custom;
 	bool		lookup;			/* the generic one for any number */
+	bool		no_force;		/* the plan in use was last looked at without forced row security */
 	struct LcStatement *dense;	/* the same for many keys that lie close together, or NULL; its caller chooses */
 } LcStatement;
 
 #define LC_FEW_KEYS 16			/* up to here the generic plan */
+
+/* Once in each process. */
+extern void lc_sql_init(void);
 
 /* The statement and its plans live as long as CurrentMemoryContext. */
 extern LcStatement *lc_statement(const char *sql, int nargs, const Oid *types);

@@ -6,8 +6,8 @@
  */
 #include "postgres.h"
 
-#include "catalog/load.h"
 #include "catalog/condition.h"
+#include "catalog/load.h"
 #include "catalog/owner.h"
 #include "catalog/pg_type.h"
 #include "engine/plan.h"
@@ -287,10 +287,7 @@ rows_statement(LcLifecycle *lc, LcCondition **conditions, int n, const char *col
 	return lc_statement(sql.data, dense ? 4 : 2, types);
 }
 
-/*
- * The same where nothing but rows of subjects, whose keys are known, is read. Neither a lifecycle nor a column of its
- * table that stands alone in the statement has a name that begins with pg_.
- */
+/* The same where nothing but rows of subjects, whose keys are known, is read. No lifecycle has a name that begins with pg_. */
 static LcStatement *
 lookup_statement(LcLifecycle *lc, LcCondition **conditions, int n, const char *columns, bool subject, bool enrollment)
 {
@@ -299,12 +296,12 @@ lookup_statement(LcLifecycle *lc, LcCondition **conditions, int n, const char *c
 	StringInfoData sql;
 
 	initStringInfo(&sql);
-	appendStringInfo(&sql, "SELECT %s, %s FROM unnest($1, $2) AS pg_asked (pg_key, pg_id) JOIN %s AS %s ON %s = pg_key",
+	appendStringInfo(&sql, "SELECT %s, %s FROM unnest($1, $2) AS pg_asked (key, id) JOIN %s AS %s ON %s = pg_asked.key",
 					 key, columns, lc->on_table_sql, lc->quoted_name, key);
 	if (subject)
-		appendStringInfo(&sql, " LEFT JOIN %s AS subject ON subject.subject_id = pg_key", lc->table_sql[LC_SUBJECTS]);
+		appendStringInfo(&sql, " LEFT JOIN %s AS subject ON subject.subject_id = pg_asked.key", lc->table_sql[LC_SUBJECTS]);
 	if (enrollment)
-		appendStringInfo(&sql, " LEFT JOIN %s AS enrollment ON enrollment.subject_id = pg_key AND enrollment.id = pg_id",
+		appendStringInfo(&sql, " LEFT JOIN %s AS enrollment ON enrollment.subject_id = pg_asked.key AND enrollment.id = pg_asked.id",
 						 lc->table_sql[LC_ENROLLMENTS]);
 	append_more(&sql, lc, conditions, n, subject, enrollment, NULL);
 	return lc_lookup_statement(sql.data, 2, types);

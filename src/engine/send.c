@@ -7,6 +7,7 @@
 #include "postgres.h"
 
 #include "access/htup_details.h"
+#include "catalog/load.h"
 #include "catalog/owner.h"
 #include "catalog/pg_type.h"
 #include "catalog/time_limit.h"
@@ -93,7 +94,8 @@ row_column(Columns *columns, Oid table, const char *row, const char *element, Se
 	if (element != NULL && get_attnum(table, element) <= 0)
 		return false;
 	value->root = ROOT_COLUMN;
-	value->column = column_of(columns, element ? psprintf("%s.%s", row, quote_identifier(element)) : psprintf("pg_catalog.to_jsonb(%s)", row));
+	value->column = column_of(columns, element ? psprintf("%s.%s", row, quote_identifier(element))
+							  : psprintf("pg_catalog.to_jsonb(%s.*::%s)", row, lc_qualified_name(table)));
 	return true;
 }
 

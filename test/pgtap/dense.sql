@@ -1,7 +1,7 @@
 -- Steps for many subjects at once ask for their rows in one way when the keys lie close together and in another when they do not, and for a few in a
 -- third: the answers are the same.
 \ir shop.psql
-SELECT plan(8);
+SELECT plan(9);
 CREATE TABLE pets (owner bigint, name text);
 CREATE TABLE ran (customer bigint, stage text, entered_at timestamptz, event text);
 SELECT define_template('customer', 'all', subject_line => '{{ customer.first_name }} {{ subject.stage }}',
@@ -52,12 +52,16 @@ SELECT bag_eq($$ SELECT * FROM dense WHERE substring(line FROM '^\d+')::integer 
 SELECT verified();
 
 -- lifecycles and columns may be called what our own columns and tables are in the statements
-CREATE TABLE rooms (room bigint PRIMARY KEY, plan text, key text, r text, s text, q text, ends date);
+CREATE TABLE rooms (room bigint PRIMARY KEY, plan text, key text, subject text, pg_key text, pg_id text, r text, s text, q text,
+    ends date);
 CREATE TABLE visits (id bigint PRIMARY KEY, room bigint, e text, at timestamptz DEFAULT lifecycle.now('key'));
-SELECT define_lifecycle('key', 'rooms', key_column => 'room', stages => '{new,seen,old,over}', simulated => true, schema => 'keys');
+SELECT define_lifecycle('key', 'rooms', key_column => 'room', stages => '{new,seen,old,over}', simulated => true, schema => 'keys',
+    timezone => $$ 'UTC' $$, recipients => $$ SELECT key.room || '@rooms' AS address $$);
 SELECT define_event_source('key', 'visits', 'room', 'at', event_name => 'visit', becomes => $$ event.e = 'yes' $$);
 SELECT define_transition('key', 'new', 'seen', on_event => 'visit', condition => $$ key.r IS NULL AND subject.stage = 'new' AND event.e = 'yes' $$);
+SELECT define_template('key', 'rows', body => '{{ key.plan }}, {{ key }}, {{ subject }}, {{ enrollment }}');
 SELECT define_workflow('key', 'flow', state => 'live', entry => on_stage('seen'), steps => steps(
+    send('email', 'rows'),
     branch($$ key.plan = 'a' AND subject.stage = 'seen' AND enrollment.workflow = 'flow' $$, yes => run_sql($$ INSERT INTO pets VALUES (key.room, enrollment.workflow) $$)),
     set_stage('old')));
 INSERT INTO rooms (room, plan, ends) VALUES (-1, 'a', '2026-02-01'), (-2, 'b', NULL);
@@ -66,6 +70,7 @@ UPDATE visits SET e = 'yes' WHERE id = 2;
 SELECT define_transition('key', 'old', 'over', on_date => 'key.ends');
 SELECT run_due() > 0, advance_clock('60 days') IS NOT NULL;
 SELECT bag_eq('SELECT owner, name FROM pets WHERE owner < 0', $$ VALUES (-1::bigint, 'flow') $$, 'a step of a lifecycle called key');
+SELECT alike(body, 'a, {%"room": -1%}, {%"seen"%}, {%"flow"%}', 'whole rows in a template') FROM keys.messages WHERE subject_id = -1;
 SELECT bag_eq('SELECT subject_id, stage::text FROM keys.subjects', $$ VALUES (-1::bigint, 'over'), (-2, 'old') $$, 'its events and dates');
 SELECT verified('key');
 SELECT * FROM finish();

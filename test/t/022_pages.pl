@@ -58,6 +58,12 @@ enroll(6001, 8000, q{'soon'}, 3800);
 cmp_ok(ask(q{pg_relation_size('customer._due')}), '<=', $size, 'but in the room that whole pages leave');
 cmp_ok(ask('shared_pages()'), '<=', 5, 'again together');
 
+# Pages may be told to stay nearly empty: then nothing is searched for.
+$node->safe_psql('postgres', 'ALTER TABLE customer._due SET (fillfactor = 20)');
+enroll(8001, 9000, q{'late'}, 4800);
+$node->safe_psql('postgres', 'ALTER TABLE customer._due SET (fillfactor = 60)');
+enroll(9001, 10000, q{'late'}, 5800);
+
 # Rows that are larger than the room that is looked for: keys of 2,112 characters.
 $node->safe_psql('postgres', q{
 	SET search_path = public, lifecycle;
