@@ -263,6 +263,21 @@ changed_columns(LcColumns *columns, TupleTableSlot *before, TupleTableSlot *afte
 	return changed;
 }
 
+/* A row is changed where a watched column differs. */
+static void
+add_changed(Changes *changes, LcColumns *columns, Datum key, TupleTableSlot *before, TupleTableSlot *after)
+{
+	Bitmapset  *differs = changed_columns(columns, before, after);
+	Change	   *change;
+
+	if (differs == NULL)
+		return;
+	change = add_change(changes, key);
+	change->columns = differs;
+	if (lc_capture_get(changes->lc)->change_triggers)
+		change->old_row = lc_row_keep(columns, before);
+}
+
 /*
  * Reads both transition tables side by side. False: a pair of rows has different keys, so they must be paired by key.
  */
@@ -273,27 +288,19 @@ read_pairs(Changes *changes, LcColumns *columns, Tuplestorestate *before, Tuples
 	TupleTableSlot *old_slot = MakeSingleTupleTableSlot(desc, &TTSOpsMinimalTuple);
 	TupleTableSlot *new_slot = MakeSingleTupleTableSlot(desc, &TTSOpsMinimalTuple);
 	bool		aligned = true;
-	bool		keep_old = lc_capture_get(lc)->change_triggers;
 
 	rewind_store(before);
 	rewind_store(after);
 	while (aligned && tuplestore_gettupleslot(after, true, false, new_slot))
 	{
-		Bitmapset  *columns_changed;
 		Datum		old_key;
 		Datum		new_key;
 
 		if (!tuplestore_gettupleslot(before, true, false, old_slot) || !key_of(lc, old_slot, &old_key) ||
 			!key_of(lc, new_slot, &new_key) || lc_key_compare(lc, old_key, new_key) != 0)
 			aligned = false;
-		else if ((columns_changed = changed_columns(columns, old_slot, new_slot)) != NULL)
-		{
-			Change	   *change = add_change(changes, new_key);
-
-			change->columns = columns_changed;
-			if (keep_old)
-				change->old_row = lc_row_keep(columns, old_slot);
-		}
+		else
+			add_changed(changes, columns, new_key, old_slot, new_slot);
 	}
 	if (aligned && tuplestore_gettupleslot(before, true, false, old_slot))
 		aligned = false;
@@ -390,4 +397,33 @@ lc_subject_updated(LcLifecycle *lc, Tuplestorestate *before, Tuplestorestate *af
 	}
 	MemoryContextSwitchTo(old);
 	MemoryContextDelete(context);
+}
+
+/* One row by itself, as it was and as it is; NULL: it was not there, or is not any more. */
+void
+lc_subject_row(LcLifecycle *lc, TupleTableSlot *before, TupleTableSlot *after)
+{
+	Changes		deleted = {.lc = lc};
+	Changes		changed = {.lc = lc};
+	Changes		inserted = {.lc = lc};
+	LcIdentity	saved;
+	MemoryContext old = begin(lc, &saved);
+	Datum		old_key;
+	Datum		new_key;
+	bool		was = before && key_of(lc, before, &old_key);
+	bool		is = after && key_of(lc, after, &new_key);
+
+	if (was && is && lc_key_compare(lc, old_key, new_key) == 0)
+		add_changed(&changed, lc_capture_get(lc)->row_columns, new_key, before, after);
+	else
+	{
+		if (was)
+			add_change(&deleted, old_key);
+		if (is)
+			add_change(&inserted, new_key);
+	}
+	delete_changes(&deleted);
+	run_changes(&changed, false);
+	run_changes(&inserted, true);
+	end(old, &saved);
 }

@@ -5,9 +5,9 @@
  * and cost that question. Those that are reach the row trigger at the end of the statement, which keeps them, and the statement trigger, which comes
  * behind all row triggers, folds them (collected.c). There are no transition tables: the server would write every row of a statement into them, and
  * COPY into a partitioned table would lose its multi-insert. Of the subject table all rows are of interest, so that has statement triggers with
- * transition tables.
+ * transition tables, and where replication writes it a row trigger that fires for nothing else.
  *
- * Where no statement trigger will come, a row is folded by itself: rows that logical replication writes, of a partitioned source all that
+ * Where no statement trigger will come, a row is captured by itself: rows that logical replication writes, of a partitioned source all that
  * does not go through the root, whose BEFORE trigger says that its AFTER trigger will come, and where a table may be written through one above it.
  *
  * Invalidations are accepted first: a long transaction that repeats a prepared INSERT would otherwise never learn of a new definition. The names of
@@ -308,7 +308,16 @@ lifecycle_capture_event(PG_FUNCTION_ARGS)
 
 /* ----- the subject table ----- */
 
-/* AFTER trigger of the subject table. Argument: lifecycle. */
+static void
+capture_subject_row(LcLifecycle *lc, TriggerData *data)
+{
+	if (TRIGGER_FIRED_BY_INSERT(data->tg_event))
+		lc_subject_row(lc, NULL, data->tg_trigslot);
+	else
+		lc_subject_row(lc, data->tg_trigslot, TRIGGER_FIRED_BY_UPDATE(data->tg_event) ? data->tg_newslot : NULL);
+}
+
+/* AFTER triggers of the subject table: of a statement, and of a row that replication writes. Argument: lifecycle. */
 Datum
 lifecycle_capture_subject(PG_FUNCTION_ARGS)
 {
@@ -318,11 +327,10 @@ lifecycle_capture_subject(PG_FUNCTION_ARGS)
 	if (lc == NULL)
 		return PointerGetDatum(NULL);
 	if (RelationGetRelid(data->tg_relation) != lc->on_table)
-	{
 		warn_once(lc->name, RelationGetRelationName(data->tg_relation));
-		return PointerGetDatum(NULL);
-	}
-	if (TRIGGER_FIRED_BY_INSERT(data->tg_event))
+	else if (TRIGGER_FIRED_FOR_ROW(data->tg_event))
+		capture_subject_row(lc, data);
+	else if (TRIGGER_FIRED_BY_INSERT(data->tg_event))
 		lc_subject_inserted(lc, data->tg_newtable, RelationGetDescr(data->tg_relation));
 	else if (TRIGGER_FIRED_BY_UPDATE(data->tg_event))
 		lc_subject_updated(lc, data->tg_oldtable, data->tg_newtable, RelationGetDescr(data->tg_relation));

@@ -60,5 +60,6 @@ extern void lc_subject_inserted(LcLifecycle *lc, Tuplestorestate *rows, TupleDes
 extern void lc_subject_updated(LcLifecycle *lc, Tuplestorestate *before, Tuplestorestate *after, TupleDesc desc);
 extern void lc_subject_deleted(LcLifecycle *lc, Tuplestorestate *rows, TupleDesc desc);
 extern void lc_subject_truncated(LcLifecycle *lc);
+extern void lc_subject_row(LcLifecycle *lc, TupleTableSlot *before, TupleTableSlot *after);
 
 #endif							/* LC_ROWS_H */

@@ -45,19 +45,22 @@ trigger_exists(Oid table, const char *name, const char *definition)
 	return SPI_processed > 0;
 }
 
-/* Creates a trigger unless it is there. `definition` follows CREATE TRIGGER name and mentions the table. */
+/*
+ * Creates a trigger unless it is there. `definition` follows CREATE TRIGGER name and mentions the table. `enabled`: ALWAYS, also for what replication
+ * writes, REPLICA, only for that, or NULL, only for the rest.
+ */
 static void
-create_trigger(Oid table, const char *name, const char *definition, bool always, List **wanted)
+create_trigger(Oid table, const char *name, const char *definition, const char *enabled, List **wanted)
 {
 	char	   *comment = psprintf("Captures changes for a lifecycle. Made by the extension lifecycle; definition %08x.",
-								   hash_bytes((const unsigned char *) definition, strlen(definition)) ^ always);
+								   hash_bytes((const unsigned char *) definition, strlen(definition)) ^ (enabled ? enabled[0] : 0));
 
 	*wanted = lappend(*wanted, pstrdup(name));
 	if (trigger_exists(table, name, comment))
 		return;
 	lc_runf("CREATE OR REPLACE TRIGGER %s %s", quote_identifier(name), definition);
-	if (always)
-		lc_runf("ALTER TABLE %s ENABLE ALWAYS TRIGGER %s", lc_qualified_name(table), quote_identifier(name));
+	if (enabled)
+		lc_runf("ALTER TABLE %s ENABLE %s TRIGGER %s", lc_qualified_name(table), enabled, quote_identifier(name));
 	lc_runf("COMMENT ON TRIGGER %s ON %s IS %s", quote_identifier(name), lc_qualified_name(table), quote_literal_cstr(comment));
 }
 
@@ -103,10 +106,15 @@ create_subject_triggers(LcLifecycle *lc, List **wanted)
 		{"truncate", "TRUNCATE", ""},
 	};
 
+	char	   *call = psprintf("EXECUTE FUNCTION lifecycle._capture_subject(%s)", quote_literal_cstr(lc->name));
+
 	for (int i = 0; i < lengthof(events); i++)
 		create_trigger(lc->on_table, trigger_name(lc->name, events[i][0]),
-					   psprintf("AFTER %s ON %s%s FOR EACH STATEMENT EXECUTE FUNCTION lifecycle._capture_subject(%s)",
-								events[i][1], lc->on_table_sql, events[i][2], quote_literal_cstr(lc->name)), false, wanted);
+					   psprintf("AFTER %s ON %s%s FOR EACH STATEMENT %s", events[i][1], lc->on_table_sql, events[i][2], call),
+					   lc->replicated && strcmp(events[i][1], "TRUNCATE") == 0 ? "ALWAYS" : NULL, wanted);
+	if (lc->replicated)
+		create_trigger(lc->on_table, trigger_name(lc->name, "row"),
+					   psprintf("AFTER INSERT OR UPDATE OR DELETE ON %s FOR EACH ROW %s", lc->on_table_sql, call), "REPLICA", wanted);
 }
 
 static void
@@ -131,10 +139,10 @@ create_source_triggers(LcLifecycle *lc, LcSource *source, List **wanted)
 	}
 	create_trigger(source->table, names[0],
 				   psprintf("AFTER %s ON %s FOR EACH ROW WHEN (lifecycle._listens(%s, %s)) %s", events, table,
-							quote_literal_cstr(lc->name), event, call), source->replicated, wanted);
-	create_trigger(source->table, names[1], psprintf("AFTER %s ON %s FOR EACH STATEMENT WHEN (true) %s", events, table, call), false, wanted);
+							quote_literal_cstr(lc->name), event, call), source->replicated ? "ALWAYS" : NULL, wanted);
+	create_trigger(source->table, names[1], psprintf("AFTER %s ON %s FOR EACH STATEMENT WHEN (true) %s", events, table, call), NULL, wanted);
 	if (get_rel_relkind(source->table) == RELKIND_PARTITIONED_TABLE)
-		create_trigger(source->table, names[2], psprintf("BEFORE INSERT ON %s FOR EACH STATEMENT %s", table, call), false, wanted);
+		create_trigger(source->table, names[2], psprintf("BEFORE INSERT ON %s FOR EACH STATEMENT %s", table, call), NULL, wanted);
 }
 
 /* (Re)creates the triggers on the subject table and on the sources, as the definitions now say. The caller is connected to SPI. */

@@ -181,6 +181,14 @@ lc_check_no_partition(Oid table)
 				 errhint("Name the partitioned table that it belongs to.")));
 }
 
+bool
+lc_is_subscribed(Oid table)
+{
+	lc_runf("SELECT FROM pg_catalog.pg_subscription_rel WHERE srrelid = %1$u "
+			"OR srrelid IN (SELECT relid FROM pg_catalog.pg_partition_tree(%1$u)) LIMIT 1", table);
+	return SPI_processed > 0;
+}
+
 char *
 lc_column_list(Oid table)
 {

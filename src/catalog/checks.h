@@ -26,6 +26,9 @@ extern void lc_check_table(Oid table, const char *use);
 /* Rows that come through the root of a partitioned table fire no statement triggers of its partitions. */
 extern void lc_check_no_partition(Oid table);
 
+/* Does a subscription of this database write the table, or a partition of it? */
+extern bool lc_is_subscribed(Oid table);
+
 /* The names of a table's columns, for hints. */
 extern char *lc_column_list(Oid table);
 

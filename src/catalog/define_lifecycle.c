@@ -61,6 +61,7 @@ typedef struct Definition
 	char	   *recipients;
 	bool		strict;
 	bool		simulated;
+	bool		replicated;
 } Definition;
 
 static void
@@ -153,6 +154,20 @@ check_key(Oid table, const char *column)
 				 errdetail("Of this column alone, not deferrable, and of all rows.")));
 }
 
+/* A row that moves to another partition would look deleted from one and inserted into the other. */
+static void
+read_replicated(FunctionCallInfo fcinfo, Definition *definition)
+{
+	bool		partitioned = get_rel_relkind(definition->on_table) == RELKIND_PARTITIONED_TABLE;
+
+	definition->replicated = PG_ARGISNULL(11) ? !partitioned && lc_is_subscribed(definition->on_table) : PG_GETARG_BOOL(11);
+	if (definition->replicated && partitioned)
+		ereport(ERROR,
+				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+				 errmsg("what logical replication writes into table %s cannot be captured: it is partitioned", lc_qualified_name(definition->on_table)),
+				 errhint("Leave out replicated: subjects then are taken in with their first events.")));
+}
+
 static void
 read_arguments(FunctionCallInfo fcinfo, Definition *definition)
 {
@@ -183,6 +198,7 @@ read_arguments(FunctionCallInfo fcinfo, Definition *definition)
 	definition->recipients = lc_arg_text(fcinfo, 8);
 	definition->strict = !PG_ARGISNULL(9) && PG_GETARG_BOOL(9);
 	definition->simulated = !PG_ARGISNULL(10) && PG_GETARG_BOOL(10);
+	read_replicated(fcinfo, definition);
 	for (int i = 0; i < list_length(definition->stages); i++)
 		if (strcmp(list_nth(definition->stages, i), definition->initial_stage) == 0)
 			return;
@@ -490,6 +506,7 @@ define_head(const Definition *definition, bool enrolls)
 		{"recipients", definition->recipients},
 		{"strict", definition->strict ? "true" : "false"},
 		{"simulated", definition->simulated ? "true" : "false"},
+		{"replicated", definition->replicated ? "true" : "false"},
 		{"enrolls", enrolls ? "true" : "false"},
 	};
 

@@ -183,15 +183,6 @@ check_arguments(LcLifecycle *lc, Oid table, const LcSource *source, const char *
 	check_type(table, source->time_column, "time_column", TYPCATEGORY_DATETIME, "timestamp with time zone, timestamp or date");
 }
 
-/* Does a subscription of this database write the table, or a partition of it? */
-static bool
-is_subscribed(Oid table)
-{
-	lc_runf("SELECT FROM pg_catalog.pg_subscription_rel WHERE srrelid = %1$u "
-			"OR srrelid IN (SELECT relid FROM pg_catalog.pg_partition_tree(%1$u)) LIMIT 1", table);
-	return SPI_processed > 0;
-}
-
 static bool
 same_text(const char *a, const char *b)
 {
@@ -253,7 +244,7 @@ lifecycle_define_event_source(PG_FUNCTION_ARGS)
 				(errcode(ERRCODE_INVALID_NAME),
 				 errmsg("event source name \"%s\" must have 1 to %d bytes", source.name, NAMEDATALEN - 1)));
 	check_arguments(lc, table, &source, becomes);
-	source.replicated = PG_ARGISNULL(9) ? is_subscribed(table) : PG_GETARG_BOOL(9);
+	source.replicated = PG_ARGISNULL(9) ? lc_is_subscribed(table) : PG_GETARG_BOOL(9);
 	lc_lock_table(table);
 	former = former_table(lc, source.name, table);
 	if (OidIsValid(former))

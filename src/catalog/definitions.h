@@ -201,6 +201,7 @@ typedef struct LcLifecycle
 	Oid			failure_sequence;	/* of failures.id */
 	bool		strict;
 	bool		simulated;
+	bool		replicated;
 	bool		paused;
 	bool		enrolls;
 	int			format;

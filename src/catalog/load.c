@@ -392,7 +392,7 @@ load_head(LcLifecycle *lc, const char *name)
 	char	   *timezone;
 	char	   *recipients;
 
-	if (query("SELECT schema, on_table::pg_catalog.oid, key_column, strict, simulated, paused, enrolls, format, timezone, recipients "
+	if (query("SELECT schema, on_table::pg_catalog.oid, key_column, strict, simulated, paused, enrolls, format, timezone, recipients, replicated "
 			  "FROM lifecycle.lifecycles WHERE name = $1", name) == 0)
 		return false;
 	lc->name = pstrdup(name);
@@ -408,6 +408,7 @@ load_head(LcLifecycle *lc, const char *name)
 	lc->format = int_of(0, 8);
 	timezone = text_of(0, 9);
 	recipients = text_of(0, 10);
+	lc->replicated = bool_of(0, 11);
 	if (get_rel_name(lc->on_table) == NULL)
 	{
 		lc->on_table = InvalidOid;

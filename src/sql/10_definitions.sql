@@ -11,6 +11,7 @@ CREATE TABLE lifecycle.lifecycles (
     recipients    text,
     strict        boolean NOT NULL DEFAULT false,
     simulated     boolean NOT NULL DEFAULT false,
+    replicated    boolean NOT NULL DEFAULT false,
     paused        boolean NOT NULL DEFAULT false,
     enrolls       boolean NOT NULL DEFAULT true,
     format        integer NOT NULL DEFAULT 1,
@@ -27,6 +28,7 @@ COMMENT ON COLUMN lifecycle.lifecycles.timezone IS 'SQL expression over the subj
 COMMENT ON COLUMN lifecycle.lifecycles.recipients IS 'Query that gives the recipients of a subject, one row with a column address for each; NULL: the subject''s own column.';
 COMMENT ON COLUMN lifecycle.lifecycles.strict IS 'Manual moves that no transition rule allows are errors.';
 COMMENT ON COLUMN lifecycle.lifecycles.simulated IS 'Obeys lifecycle.clock instead of the real time.';
+COMMENT ON COLUMN lifecycle.lifecycles.replicated IS 'Rows of on_table that logical replication writes are captured too.';
 COMMENT ON COLUMN lifecycle.lifecycles.paused IS 'The worker leaves the due queue of this lifecycle alone.';
 COMMENT ON COLUMN lifecycle.lifecycles.enrolls IS 'False on a table that had rows, until backfill or a waiver: nobody is enrolled in a workflow.';
 COMMENT ON COLUMN lifecycle.lifecycles.format IS 'Format of the state tables, raised by lifecycle.upgrade_lifecycle.';

@@ -43,14 +43,15 @@ CREATE FUNCTION lifecycle.define_lifecycle(
     timezone      text    DEFAULT NULL,
     recipients    text    DEFAULT NULL,
     strict        boolean DEFAULT false,
-    simulated     boolean DEFAULT false
+    simulated     boolean DEFAULT false,
+    replicated    boolean DEFAULT NULL
 ) RETURNS text
     LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'lifecycle_define_lifecycle';
-COMMENT ON FUNCTION lifecycle.define_lifecycle(text, regclass, text[], text, text, text, jsonb, text, text, boolean, boolean) IS
+COMMENT ON FUNCTION lifecycle.define_lifecycle(text, regclass, text[], text, text, text, jsonb, text, text, boolean, boolean, boolean) IS
 'Defines a lifecycle: an ordered set of stages for the rows of a table, its subjects. Makes a schema with its state tables and views, owned by the table''s owner.
-on_table: an ordinary or partitioned table that the caller owns. stages: default awareness, consideration, conversion, retention, advocacy, inactive, lost. key_column: default the primary key; smallint, integer, bigint, uuid or text, NOT NULL and unique. schema: default the name. initial_stage: default the first. phases: {"stage": "phase"}. timezone: SQL expression over the subject''s row that names its time zone, default UTC: delays, timers, goal windows and intervals of re-entry of days and months keep the local time of day there; a zone that does not exist counts as UTC, and is counted. recipients: query over it with a column address. strict: manual moves outside the rules are errors. simulated: obeys lifecycle.clock.
+on_table: an ordinary or partitioned table that the caller owns. stages: default awareness, consideration, conversion, retention, advocacy, inactive, lost. key_column: default the primary key; smallint, integer, bigint, uuid or text, NOT NULL and unique. schema: default the name. initial_stage: default the first. phases: {"stage": "phase"}. timezone: SQL expression over the subject''s row that names its time zone, default UTC: delays, timers, goal windows and intervals of re-entry of days and months keep the local time of day there; a zone that does not exist counts as UTC, and is counted. recipients: query over it with a column address. strict: manual moves outside the rules are errors. simulated: obeys lifecycle.clock. replicated: rows that logical replication writes are captured too, each by itself, of a table that is not partitioned; NULL: if a subscription feeds it now.
 Returns created, unchanged or replaced. Takes SHARE ROW EXCLUSIVE locks on the table and on lifecycle.lifecycles, bounded by lock_timeout.
-Errors: reserved or too long names, a partition, a table without a usable key, an owner who may not create schemas in the database, stages that are missing from an existing lifecycle, expressions that do not bind.';
+Errors: reserved or too long names, a partition, a table without a usable key, one that is partitioned and replicated, an owner who may not create schemas in the database, stages that are missing from an existing lifecycle, expressions that do not bind.';
 
 CREATE FUNCTION lifecycle.drop_lifecycle(lifecycle text) RETURNS void
     LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'lifecycle_drop_lifecycle';

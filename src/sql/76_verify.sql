@@ -223,8 +223,9 @@ $query$),
 ('all changes are captured', $query$
     -- level: 1 for each row, 2 before a statement, 0 after one; as in pg_trigger.tgtype
     WITH RECURSIVE wanted (root, relation, function, arguments, event, bit, level) AS (
-        SELECT l.on_table::oid, l.on_table::oid, '_capture_subject', ARRAY[l.name], e.event, e.bit, 0
-          FROM lifecycle.lifecycles l, (VALUES ('INSERT', 4), ('DELETE', 8), ('UPDATE', 16), ('TRUNCATE', 32)) AS e (event, bit)
+        SELECT l.on_table::oid, l.on_table::oid, '_capture_subject', ARRAY[l.name], e.event, e.bit, e.level
+          FROM lifecycle.lifecycles l,
+               (VALUES ('INSERT', 4, 0), ('DELETE', 8, 0), ('UPDATE', 16, 0), ('TRUNCATE', 32, 0), ('INSERT', 4, 1)) AS e (event, bit, level)
          WHERE l.name = %2$L
         UNION ALL
         SELECT s.on_table, s.on_table, '_capture_event', ARRAY[s.lifecycle, s.name], e.event, e.bit, e.level
@@ -249,20 +250,23 @@ $query$),
          GROUP BY w.root, w.relation, w.function, w.arguments, w.event, w.bit, w.level
     )
     SELECT DISTINCT NULL,
-           format(CASE WHEN NOT has_trigger AND relation <> root AND function = '_capture_subject'
+           format(CASE WHEN function = '_capture_subject' AND level = 1
+                       THEN '%%2$s is written by a subscription, which is not seen' ||
+                            CASE WHEN relation = root AND c.relkind = 'r' THEN ': define its lifecycle again with replicated => true' ELSE '' END
+                       WHEN NOT has_trigger AND relation <> root AND function = '_capture_subject'
                        THEN '%%2$s is a part of %%3$s and has no triggers of its own: rows that are written straight into it, changed or deleted there are not seen'
                        WHEN NOT has_trigger AND relation <> root
                        THEN '%%s into %%s itself is not seen: it inherits from %%s and has no trigger of its own'
                        WHEN NOT has_trigger THEN '%%s on %%s is not seen: its trigger is missing'
                        WHEN NOT enabled THEN '%%s on %%s is not seen: its trigger is disabled'
-                       ELSE '%%s by a subscription into %%s is not seen: it has no row trigger that is always enabled' ||
-                            CASE WHEN function = '_capture_event' THEN '; define its event source again with replicated => true' ELSE '' END
+                       ELSE '%%s by a subscription into %%s is not seen: it has no row trigger that is always enabled; ' ||
+                            'define its event source again with replicated => true'
                   END, event, relation::regclass, root::regclass)
       FROM captured
            JOIN pg_class c ON c.oid = relation
      WHERE (c.relkind = 'r' OR relation = root)
-       AND (NOT enabled
-            OR NOT replicated AND (level = 1 OR event = 'INSERT' AND function = '_capture_subject') AND EXISTS (SELECT FROM pg_subscription_rel sr WHERE sr.srrelid = relation))
+       AND (NOT enabled AND NOT (level = 1 AND function = '_capture_subject')
+            OR NOT replicated AND level = 1 AND EXISTS (SELECT FROM pg_subscription_rel sr WHERE sr.srrelid = relation))
 $query$)
 $invariants$;
 COMMENT ON FUNCTION lifecycle._invariants() IS 'Private: what lifecycle.verify checks, in words, with the query that finds violations.';
