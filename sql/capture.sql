@@ -253,6 +253,31 @@ INSERT INTO clicks (person, name) SELECT id, 'signup' FROM people WHERE id > 500
 SELECT define_transition('person', 'lead', 'gone', on_event => 'wide', condition => $$ length(event.amount) > 40000 $$, name => 'wide');
 INSERT INTO clicks (person, name, amount) SELECT id, 'wide', repeat('x', 40000 + id::int % 2) FROM people WHERE id > 5000;
 SELECT stage, count(*) FROM person.subjects WHERE subject_id > 5000 GROUP BY stage ORDER BY stage;
+-- into a stage that is added nobody comes before the commit: rows and moves are refused, timers and steps fail, all else is as it will be
+BEGIN;
+INSERT INTO people (id) VALUES (90);
+SELECT add_stage('person', 'vip', after => 'fan');
+SELECT define_transition('person', 'lead', 'vip', on_event => 'medal', name => 'medal');
+SELECT define_transition('person', 'lead', 'vip', after => '1 day', name => 'patience');
+SELECT define_workflow('person', 'promote', state => 'live', entry => on_stage('lead'), steps => set_stage('vip', label => 'up'));
+INSERT INTO clicks (person, name) VALUES (90, 'signup');
+SAVEPOINT s;
+SHOW lifecycle.on_error;
+INSERT INTO clicks (person, name) VALUES (90, 'medal');
+ROLLBACK TO s;
+SELECT move('person', 90, 'vip');
+ROLLBACK TO s;
+SELECT define_lifecycle('person', 'people', stages => '{new,lead,buyer,fan,vip,asleep,gone}', initial_stage => 'vip', simulated => true);
+INSERT INTO people (id) VALUES (91);
+ROLLBACK TO s;
+SELECT advance_clock('2 days');
+SELECT stage FROM person.subjects WHERE subject_id = 90;
+SELECT DISTINCT kind, name, sqlstate, message FROM person.failures WHERE subject_id = 90 ORDER BY kind;
+ROLLBACK TO s;
+COMMIT;
+INSERT INTO clicks (person, name) VALUES (90, 'medal');
+SELECT stage FROM person.subjects WHERE subject_id = 90;
+SELECT drop_workflow('person', 'promote');
 
 -- a trigger without its lifecycle, as after a restore of the schema alone: it warns once, and does nothing
 BEGIN;
