@@ -88,8 +88,11 @@ SELECT stage, count(*) FROM noted.subjects WHERE subject_id <= 10 GROUP BY stage
 SELECT drop_lifecycle('noted');
 -- a waiver; errors
 SELECT define_lifecycle('third', 'people');
+SELECT define_workflow('third', 'by hand', state => 'live', steps => delay('1 day'));
+SELECT enroll('third', 'by hand', 1);
 SELECT waive_backfill('third');
 SELECT enrolls FROM lifecycles WHERE name = 'third';
+SELECT enroll('third', 'by hand', 1);
 CALL backfill('nobody');
 CALL backfill('past', batch_size => 0);
 SELECT drop_lifecycle('live'), drop_lifecycle('past'), drop_lifecycle('third');

@@ -238,6 +238,12 @@ INSERT INTO visits VALUES (88, 'nothing', '2026-01-01');
 INSERT INTO visits_jan VALUES (88, 'purchase', '2026-01-01');
 COMMIT;
 SELECT id, "to", event FROM log WHERE id BETWEEN 81 AND 88 AND seq > 1;
+-- a row that an UPDATE moves to another partition is an event again, one that stays where it is is none
+CREATE TABLE visits_feb PARTITION OF visits FOR VALUES FROM ('2026-02-01') TO ('2026-03-01');
+SELECT move('person', 87, 'new'), move('person', 88, 'new');
+UPDATE visits SET at = at + interval '1 day' WHERE name = 'purchase';
+UPDATE visits SET at = at + interval '1 month' WHERE person = 87;
+SELECT id, seq, "to", cause, event, event_at FROM log WHERE id IN (87, 88) AND seq > 1;
 SELECT drop_event_source('person', 'parcels'), drop_event_source('person', 'visits');
 
 -- definitions that cannot be loaded do not break the application
@@ -247,6 +253,31 @@ INSERT INTO clicks (person, name) VALUES (30, 'signup');
 SET LOCAL lifecycle.on_error = 'raise';
 INSERT INTO clicks (person, name) VALUES (30, 'signup');
 ROLLBACK;
+-- into a stage that is added nobody comes before the commit: rows and moves are refused, timers and steps fail, all else is as it will be
+BEGIN;
+INSERT INTO people (id) VALUES (90);
+SELECT add_stage('person', 'vip', after => 'fan');
+SELECT define_transition('person', 'lead', 'vip', on_event => 'medal', name => 'medal');
+SELECT define_transition('person', 'lead', 'vip', after => '1 day', name => 'patience');
+SELECT define_workflow('person', 'promote', state => 'live', entry => on_stage('lead'), steps => set_stage('vip', label => 'up'));
+INSERT INTO clicks (person, name) VALUES (90, 'signup');
+SAVEPOINT s;
+SHOW lifecycle.on_error;
+INSERT INTO clicks (person, name) VALUES (90, 'medal');
+ROLLBACK TO s;
+SELECT move('person', 90, 'vip');
+ROLLBACK TO s;
+SELECT define_lifecycle('person', 'people', stages => '{new,lead,buyer,fan,vip,asleep,gone}', initial_stage => 'vip', simulated => true);
+INSERT INTO people (id) VALUES (91);
+ROLLBACK TO s;
+SELECT advance_clock('2 days');
+SELECT stage FROM person.subjects WHERE subject_id = 90;
+SELECT DISTINCT kind, name, sqlstate, message FROM person.failures WHERE subject_id = 90 ORDER BY kind;
+ROLLBACK TO s;
+COMMIT;
+INSERT INTO clicks (person, name) VALUES (90, 'medal');
+SELECT stage FROM person.subjects WHERE subject_id = 90;
+SELECT drop_workflow('person', 'promote');
 -- wide rows are asked about in pieces
 INSERT INTO people (id) SELECT generate_series(5001, 5600);
 INSERT INTO clicks (person, name) SELECT id, 'signup' FROM people WHERE id > 5000;

@@ -197,6 +197,9 @@ SELECT count(*) > 0 AS some, count(DISTINCT token) = count(*) AS tokens FROM cla
 SELECT count(*) FROM person.messages WHERE status = 'claimed';
 SELECT id, token FROM claim_messages('person', max_messages => 1, lease => '1 minute') \gset
 SELECT finish_message('person', :id, gen_random_uuid());
+\set VERBOSITY sqlstate
+SELECT finish_message('person', :id, gen_random_uuid());
+\set VERBOSITY terse
 SELECT advance_clock('2 minutes') IS NOT NULL;
 SELECT count(*) FROM claim_messages('person', 'sms');
 SELECT c.id = :id AS again, c.attempts, c.token AS token2, c.claimed_until - lifecycle.now('person') AS lease FROM claim_messages('person', 'email', 100000) c WHERE c.id = :id \gset
@@ -231,6 +234,25 @@ SELECT advance_clock(until => '2020-01-01');
 SELECT advance_clock('-1 day');
 SELECT advance_clock(until => 'infinity');
 SELECT advance_clock('9000 years');
+-- what the clock can show: nothing of it has moved after an error
+\set VERBOSITY default
+SET lifecycle.clock = 'noon or so';
+SET lifecycle.clock = '2026-02-30 00:00+00';
+SET lifecycle.clock = 'infinity';
+SET lifecycle.clock = '-infinity';
+SET lifecycle.clock = '1800-01-01 00:00+00';
+SET lifecycle.clock = '1899-12-31 23:59:59+00';
+SET lifecycle.clock = '10000-01-01 00:00+00';
+SELECT advance_clock(until => '10000-01-01 00:00+00');
+SHOW lifecycle.clock;
+BEGIN;
+SET LOCAL lifecycle.clock = '1900-01-01 00:00+00';
+SELECT lifecycle.now('person');
+SET LOCAL lifecycle.clock = '9999-12-31 23:59:59+00';
+SELECT lifecycle.now('person');
+SELECT advance_clock('1 second');
+ROLLBACK;
+\set VERBOSITY terse
 SELECT retry('nobody');
 SELECT lifecycle.now('nobody');
 CREATE ROLE lifecycle_stranger;

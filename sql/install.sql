@@ -30,3 +30,22 @@ SELECT c.oid::regclass AS writable FROM pg_class c
  WHERE c.relnamespace = 'lifecycle'::regnamespace AND c.relkind IN ('r', 'v', 'S')
    AND (CASE WHEN c.relkind = 'S' THEN has_sequence_privilege('public', c.oid, 'USAGE')
              ELSE has_table_privilege('public', c.oid, 'INSERT, UPDATE, DELETE, TRUNCATE') END) ORDER BY 1;
+
+-- settings: what they are without being set, and who may set them
+SELECT name, boot_val, unit, context FROM pg_settings WHERE name LIKE 'lifecycle.%' AND context <> 'postmaster' ORDER BY name COLLATE "C";
+CREATE ROLE install_plain;
+SET ROLE install_plain;
+SET lifecycle.capture = off;
+SET lifecycle.scheduler = off;
+SET lifecycle.clock = '2026-01-01 00:00+00';
+SELECT lifecycle.advance_clock('1 hour') > now() AS set;
+RESET ROLE;
+RESET lifecycle.clock;
+GRANT SET ON PARAMETER lifecycle.clock TO install_plain;
+SET ROLE install_plain;
+SET lifecycle.clock = '2026-01-01 00:00+00';
+SHOW lifecycle.clock;
+RESET lifecycle.clock;
+RESET ROLE;
+DROP OWNED BY install_plain;
+DROP ROLE install_plain;
