@@ -103,6 +103,7 @@ SELECT define_lifecycle('other', 'two_keys', key_column => 'a');
 SELECT define_lifecycle('other', 'odd_key');
 SELECT define_lifecycle('other', 'late_key');
 SELECT define_lifecycle('other', 'divided_1');
+SELECT define_lifecycle('other', 'divided', replicated => true);
 SELECT define_lifecycle('other', 'fleeting');
 SELECT define_lifecycle('other', 'no_such_table');
 SELECT define_lifecycle('other', 'people', key_column => 'idd');
