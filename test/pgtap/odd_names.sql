@@ -7,7 +7,7 @@ SELECT plan(81);
 CREATE FUNCTION long(begin text, last text DEFAULT '') RETURNS text LANGUAGE sql AS $$
     SELECT begin || repeat('z', 63 - octet_length(begin) - octet_length(last)) || last $$;
 -- A string of Liquid has no escapes, so what templates read has one kind of quotes only.
-SELECT long($$My "shop" \ 100%s %1$I %%L {{Ü}} -- /* $$) AS lc, long($$My "shop" \ 100%s %1$I %%L {{Ü}} -- /* $$, '2') AS other_lc,
+SELECT long($$My "shop" \ 100%s %1$I %%L {{Ü}} -- /* $$) AS lc, long($$My "shop" \ 100%s %1$I %%L {{Ü}} -- /* $$, $$'$$) AS other_lc,
        long($$Sch"em'a \ 100%s %2$L É $body$ $$) AS schema,
        long($$Cust"om'ers \ 100%s %I Ö $$) AS shoppers,
        long($$I"d's \ 100%s %L ß $$) AS key,
