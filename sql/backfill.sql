@@ -77,6 +77,43 @@ SELECT define_it('past');
 RESET client_min_messages;
 CALL backfill('past');
 SELECT subjects FROM backfills WHERE lifecycle = 'past';
+-- one that fails in a batch: those before it stay, are recorded, and are not done again; meanwhile life goes on. In the end it is as if nothing had failed
+CREATE TABLE obstacle (person int);
+INSERT INTO clicks (person, name, at) VALUES (40, 'halt', '2025-06-15'), (50, 'halt', '2025-06-15');
+CREATE FUNCTION define_with_obstacle(name text) RETURNS void LANGUAGE sql AS $$
+    SELECT define_it(name);
+    SELECT define_transition(name, 'any', 'vip', on_event => 'halt', condition => '(SELECT 1 / (o.person - ' || name || '.id) FROM obstacle o) IS DISTINCT FROM 2', name => 'halt');
+    SELECT define_workflow(name, 'greeting', state => 'live', entry => on_stage('buyer'), steps => delay('1 day'));
+$$;
+SET client_min_messages = warning;
+SELECT define_with_obstacle('whole'), define_with_obstacle('halted');
+RESET client_min_messages;
+CALL backfill('whole', batch_size => 7, enroll => true);
+SET lifecycle.on_error = 'raise';
+\set VERBOSITY terse
+INSERT INTO obstacle VALUES (40);
+CALL backfill('halted', batch_size => 7, enroll => true);
+SELECT position, subjects, finished_at IS NULL AS goes_on, enrolls FROM backfills JOIN lifecycles ON name = lifecycle WHERE lifecycle = 'halted';
+SELECT max(subject_id) AS last, count(*) = (SELECT transitions FROM backfills WHERE lifecycle = 'halted') AS recorded FROM halted.transitions;
+CREATE TEMP TABLE kept AS SELECT subject_id, seq, xmin::text AS written_by FROM halted.transitions;
+INSERT INTO clicks (person, name, at) VALUES (10, 'purchase', lifecycle.now('halted')), (45, 'purchase', lifecycle.now('halted'));
+UPDATE obstacle SET person = 50;
+CALL backfill('halted', batch_size => 7, enroll => true);
+SELECT position, subjects, finished_at IS NULL AS goes_on, enrolls FROM backfills JOIN lifecycles ON name = lifecycle WHERE lifecycle = 'halted';
+\set VERBOSITY default
+RESET lifecycle.on_error;
+DELETE FROM obstacle;
+CALL backfill('halted', batch_size => 100, enroll => true);
+SELECT position, subjects, finished_at IS NOT NULL AS finished, enrolls FROM backfills JOIN lifecycles ON name = lifecycle WHERE lifecycle = 'halted';
+SELECT count(*) > 100 AS many, count(*) FILTER (WHERE t.xmin::text IS DISTINCT FROM k.written_by) AS written_again FROM kept k LEFT JOIN halted.transitions t USING (subject_id, seq);
+SELECT subject_id, seq, from_stage::text, to_stage::text, at, since, event_at, cause, rule, event_name, event_id FROM whole.transitions
+EXCEPT ALL SELECT subject_id, seq, from_stage::text, to_stage::text, at, since, event_at, cause, rule, event_name, event_id FROM halted.transitions;
+SELECT subject_id, seq, from_stage::text, to_stage::text, at, since, event_at, cause, rule, event_name, event_id FROM halted.transitions
+EXCEPT ALL SELECT subject_id, seq, from_stage::text, to_stage::text, at, since, event_at, cause, rule, event_name, event_id FROM whole.transitions;
+SELECT count(*) > 30 AS many, count(*) = count(DISTINCT subject_id) AS once, count(*) = (SELECT count(*) FROM whole.enrollments) AS as_many FROM halted.enrollments;
+SELECT count(*) > 0 AS some, count(*) = (SELECT count(*) FROM whole._due) AS as_many FROM halted._due;
+SELECT * FROM verify('halted');
+SELECT drop_lifecycle('whole'), drop_lifecycle('halted');
 -- conditions over values that are stored out of line, in batches after the first
 CREATE TABLE notes (person int NOT NULL, name text NOT NULL, at timestamptz NOT NULL, payload text NOT NULL);
 INSERT INTO notes SELECT id, 'note', '2025-01-01', (SELECT string_agg(md5(id || ' ' || i), '') FROM generate_series(1, 400) AS i) FROM people WHERE id <= 10;

@@ -159,7 +159,8 @@ WITH clock AS (
       FROM %1$I.messages m
      WHERE m.subject_id = %3$L::%4$s
 ), lines (section, place, at, what, detail) AS (
-    SELECT 0, ARRAY[CASE t.cause WHEN 'workflow' THEN 4 ELSE 1 END, 0, t.seq], t.at,
+    -- moves of a workflow come behind its steps, and so does what moves the subject on at the same time
+    SELECT 0, ARRAY[max(CASE t.cause WHEN 'workflow' THEN 4 ELSE 1 END) OVER (PARTITION BY t.at ORDER BY t.seq), 0, t.seq], t.at,
            CASE WHEN t.from_stage IS NULL THEN format('entered stage %%s', t.to_stage)
                 WHEN t.to_stage IS NULL THEN format('left stage %%s', t.from_stage)
                 ELSE format('moved from %%s to %%s', t.from_stage, t.to_stage)
