@@ -248,20 +248,20 @@ append_more(StringInfo sql, LcLifecycle *lc, LcCondition **conditions, int n, bo
 }
 
 /*
- * A column is one of the keys in an array argument. Where these are most of the keys between the least and the greatest of them ($3 and $4), the rows
- * between are read in their order and the array is but looked into: a search of the index for each key takes twice as long, and reading all of
- * the table, which the planner takes for cheaper than so many searches, as long as the table is big. COALESCE keeps the array from the index.
+ * Where the keys are most of those between the least and the greatest of them ($3 and $4), the rows between are read in their order and the array is but
+ * looked into: a search of the index for each key takes twice as long, and reading all of the table, which the planner takes for cheaper than so many
+ * searches, as long as the table is big. COALESCE keeps the array from the index.
  */
 static void
-append_in(StringInfo sql, const char *column, int argument, bool dense)
+append_in(StringInfo sql, const char *column, int argument)
 {
-	appendStringInfo(sql, dense ? "COALESCE(%s = ANY ($%d), false)" : "%s = ANY ($%d)", column, argument);
-	if (dense && argument == 1)
+	appendStringInfo(sql, "COALESCE(%s = ANY ($%d), false)", column, argument);
+	if (argument == 1)
 		appendStringInfo(sql, " AND %s BETWEEN $3 AND $4", column);
 }
 
 static LcStatement *
-rows_statement(LcLifecycle *lc, LcCondition **conditions, int n, const char *columns, bool subject, bool enrollment, const char *more_from, bool dense)
+dense_statement(LcLifecycle *lc, LcCondition **conditions, int n, const char *columns, bool subject, bool enrollment, const char *more_from)
 {
 	const char *key = psprintf("%s.%s", lc->quoted_name, quote_identifier(lc->key_column));
 	Oid			types[] = {lc->key_array_type, INT8ARRAYOID, lc->key_type, lc->key_type};
@@ -272,19 +272,44 @@ rows_statement(LcLifecycle *lc, LcCondition **conditions, int n, const char *col
 	if (subject)
 	{
 		appendStringInfo(&sql, " LEFT JOIN %s AS subject ON subject.subject_id = %s AND ", lc->table_sql[LC_SUBJECTS], key);
-		append_in(&sql, "subject.subject_id", 1, dense);
+		append_in(&sql, "subject.subject_id", 1);
 	}
 	if (enrollment)
 	{
 		appendStringInfo(&sql, " LEFT JOIN %s AS enrollment ON enrollment.subject_id = %s AND ", lc->table_sql[LC_ENROLLMENTS], key);
-		append_in(&sql, "enrollment.id", 2, dense);
+		append_in(&sql, "enrollment.id", 2);
 		appendStringInfoString(&sql, " AND ");
-		append_in(&sql, "enrollment.subject_id", 1, dense);
+		append_in(&sql, "enrollment.subject_id", 1);
 	}
 	append_more(&sql, lc, conditions, n, subject, enrollment, more_from);
 	appendStringInfoString(&sql, " WHERE ");
-	append_in(&sql, key, 1, dense);
-	return lc_statement(sql.data, dense ? 4 : 2, types);
+	append_in(&sql, key, 1);
+	return lc_statement(sql.data, 4, types);
+}
+
+/*
+ * For other keys, where something else is read too, which the planner plans as ever. OFFSET has the state tables looked up, row after row: the planner
+ * would read all of them for a batch.
+ */
+static LcStatement *
+rows_statement(LcLifecycle *lc, LcCondition **conditions, int n, const char *columns, bool subject, bool enrollment, const char *more_from)
+{
+	const char *key = psprintf("%s.%s", lc->quoted_name, quote_identifier(lc->key_column));
+	Oid			types[] = {lc->key_array_type, INT8ARRAYOID};
+	StringInfoData sql;
+
+	initStringInfo(&sql);
+	appendStringInfo(&sql, "SELECT %s, %s FROM %s AS %s JOIN unnest($1, $2) AS pg_asked (key, id) ON pg_asked.key = %s",
+					 key, columns, lc->on_table_sql, lc->quoted_name, key);
+	if (subject)
+		appendStringInfo(&sql, " LEFT JOIN LATERAL (SELECT s.* FROM %s AS s WHERE s.subject_id = pg_asked.key OFFSET 0) AS subject ON true",
+						 lc->table_sql[LC_SUBJECTS]);
+	if (enrollment)
+		appendStringInfo(&sql, " LEFT JOIN LATERAL (SELECT e.* FROM %s AS e WHERE e.subject_id = pg_asked.key AND e.id = pg_asked.id OFFSET 0) AS enrollment ON true",
+						 lc->table_sql[LC_ENROLLMENTS]);
+	append_more(&sql, lc, conditions, n, subject, enrollment, more_from);
+	appendStringInfo(&sql, " WHERE %s = ANY ($1)", key);
+	return lc_statement(sql.data, 2, types);
 }
 
 /* The same where nothing but rows of subjects, whose keys are known, is read. No lifecycle has a name that begins with pg_. */
@@ -321,8 +346,8 @@ lc_rows_statement(LcLifecycle *lc, LcCondition **conditions, int n, const char *
 		lookup &= !conditions[i]->has_subquery;
 	}
 	statement = lookup ? lookup_statement(lc, conditions, n, columns, subject, enrollment)
-		: rows_statement(lc, conditions, n, columns, subject, enrollment, more_from, false);
-	statement->dense = rows_statement(lc, conditions, n, columns, subject, enrollment, more_from, true);
+		: rows_statement(lc, conditions, n, columns, subject, enrollment, more_from);
+	statement->dense = dense_statement(lc, conditions, n, columns, subject, enrollment, more_from);
 	MemoryContextSwitchTo(old);
 	return statement;
 }
