@@ -105,7 +105,7 @@ figure_3() {
 			! wanted pgbench_${mode}_$kind || variants+=("${kind}_ours" "${kind}_hand")
 		done
 		[ ${#variants[@]} -gt 0 ] || continue
-		alternate 7 single_bare "${variants[@]}"
+		alternate 11 single_bare "${variants[@]}"
 		for kind in unlistened hits; do
 			wanted pgbench_${mode}_$kind || continue
 			result pgbench_${mode}_$kind "$(paired "${kind}_ours" single_bare)" "One-row inserts, 4 clients, \

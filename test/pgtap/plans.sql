@@ -10,7 +10,8 @@ SELECT define_template('customer', 'hello', subject_line => 'Hello', body => 'He
 SELECT define_workflow('customer', 'greet', state => 'live', reentry => 'always', entry => on_stage('conversion'), exit => on_event('stop'),
     goal => goal(on_event('signup')), steps => steps(send('email', 'hello'), delay('1 hour'),
     branch($$ enrollment.entered_at >= '2026-01-01' AND subject.stage = 'conversion' $$, yes => set_stage('advocacy'))));
-SELECT define_workflow('customer', 'win_back', state => 'live', entry => on_stage('inactive'), steps => steps(delay('1 hour'), exit()));
+SELECT define_workflow('customer', 'win_back', state => 'live', entry => on_stage('inactive'), steps => steps(delay('1 hour'),
+    branch($$ EXISTS (SELECT FROM events e WHERE e.customer_id = customer.id) AND subject.stage = 'inactive' AND enrollment.workflow = 'win_back' $$, yes => exit())));
 SELECT customer(id) FROM generate_series(1, 3) id;
 
 CREATE FUNCTION life(id bigint) RETURNS void LANGUAGE sql AS $$
