@@ -3,7 +3,8 @@
  *
  * The launcher is connected to the shared catalogs only and cannot see which databases have the extension: it starts a scheduler in each that can be
  * connected to, and one that finds no extension ends at once (LC_SLOT_ABSENT). Then the database is left alone until a commit there creates
- * the extension and says so (a poke), or until a slow sweep, for what tells nobody: COMMIT PREPARED. Two databases at once are tried. A scheduler
+ * the extension and says so (a poke), or until a slow sweep, for what tells nobody: COMMIT PREPARED. Two databases at once are tried. One that finds
+ * the extension and lifecycle.max_databases others ends too (LC_SLOT_FULL), and waits until one of these ends. A scheduler
  * that ends otherwise is started again, with growing delays, each database by itself. Memory is in one context, for one `Known` per database.
  */
 #include "postgres.h"
@@ -17,6 +18,7 @@
 #include "access/xact.h"
 #include "catalog/pg_database.h"
 #include "fmgr.h"
+#include "guc.h"
 #include "miscadmin.h"
 #include "pgstat.h"
 #include "postmaster/bgworker.h"
@@ -40,8 +42,7 @@
 #define FIRST_DELAY_MS		1000	/* between two starts of a scheduler that fails */
 #define LAST_DELAY_MS		300000
 #define STEADY_MS			60000	/* a scheduler that ran so long had started well */
-#define WORKERS_FULL_MS		5000	/* background workers were exhausted: tried again after this */
-#define MAX_TRIED_AT_ONCE	2
+#define FULL_MS				5000	/* background workers or slots were exhausted: tried again after this */
 #define INVALID_DATABASE	(-2)	/* pg_database.datconnlimit after an interrupted DROP DATABASE */
 
 /* A database, as the launcher knows it. */
@@ -50,6 +51,8 @@ typedef struct Known
 	Oid			database;		/* hash key */
 	bool		listed;			/* seen in the last list */
 	bool		wanted;			/* can be connected to, and is no template */
+	bool		waits;			/* for one of the others to end: there are lifecycle.max_databases of them */
+	bool		full_logged;	/* … since it last had a scheduler */
 	bool		poked;			/* since its scheduler was started, so ABSENT may be no longer true */
 	LcSlot	   *slot;			/* NULL: no scheduler */
 	BackgroundWorkerHandle *handle; /* NULL: its scheduler was started by a launcher before us */
@@ -63,8 +66,7 @@ PGDLLEXPORT void lifecycle_launcher_main(Datum arg);
 static HTAB *databases = NULL;
 static bool list_is_stale = true;
 static TimestampTz list_at = DT_NOBEGIN;
-static int	tried_now = 0;		/* schedulers that were started and have not entered their slot */
-static bool slots_full_logged = false;
+static int	tried_now = 0;		/* schedulers that were started and have not settled in their slot */
 static bool workers_full_logged = false;
 
 static Known *
@@ -171,6 +173,43 @@ put_off(Known *k, TimestampTz now)
 	k->next_start = TimestampTzPlusMilliseconds(now, delay);
 }
 
+static bool
+is_settled(Known *k)
+{
+	return k->slot != NULL && pg_atomic_read_u32(&k->slot->settled) != 0;
+}
+
+/* Frees its slot, for those that wait for one. */
+static void
+give_back(Known *k)
+{
+	bool		settled = is_settled(k);
+	HASH_SEQ_STATUS seq;
+	Known	   *other;
+
+	lc_slot_free(k->slot);
+	k->slot = NULL;
+	if (!settled)
+		return;
+	hash_seq_init(&seq, databases);
+	while ((other = hash_seq_search(&seq)) != NULL)
+		if (other->waits)
+			other->next_start = DT_NOBEGIN;
+	SetLatch(MyLatch);			/* some may have been looked at */
+}
+
+/* Its scheduler would have been one too many. */
+static void
+wait_for_others(Known *k, TimestampTz now)
+{
+	if (!k->full_logged)
+		ereport(WARNING,
+				(errmsg("no scheduler for database with OID %u: there are already %d", k->database, lc_guc_max_databases),
+				 errhint("Raise lifecycle.max_databases.")));
+	k->full_logged = k->waits = true;
+	k->next_start = TimestampTzPlusMilliseconds(now, LIST_MS);
+}
+
 /* Its scheduler has ended: why, and when to start another. */
 static void
 reap(Known *k, TimestampTz now)
@@ -180,15 +219,15 @@ reap(Known *k, TimestampTz now)
 	if (k->handle != NULL)
 		pfree(k->handle);
 	k->handle = NULL;
-	if (state == LC_SLOT_ABSENT || !k->wanted)
+	if (state == LC_SLOT_ABSENT || state == LC_SLOT_FULL || !k->wanted)
 	{
-		lc_slot_free(k->slot);
-		k->slot = NULL;
-		slots_full_logged = false;
+		give_back(k);
 		k->failures = 0;
 		k->next_start = now;
 		if (state == LC_SLOT_ABSENT && !k->poked)
 			k->next_start = TimestampTzPlusMilliseconds(now, PROBE_MS + (int64) hash_get_num_entries(databases) * 1000);
+		if (state == LC_SLOT_FULL)
+			wait_for_others(k, now);
 		return;
 	}
 	pg_atomic_write_u32(&k->slot->state, LC_SLOT_STOPPED);
@@ -209,16 +248,11 @@ start(Known *k, TimestampTz now)
 		k->slot = lc_slot_reserve(k->database);
 	if (k->slot == NULL)
 	{
-		if (!slots_full_logged)
-			ereport(WARNING,
-					(errmsg("no scheduler for database with OID %u: there are already %d", k->database, lc_shared->nslots),
-					 errhint("Raise lifecycle.max_databases.")));
-		slots_full_logged = true;
-		k->next_start = TimestampTzPlusMilliseconds(now, LIST_MS);
+		k->next_start = TimestampTzPlusMilliseconds(now, FULL_MS);
 		return;
 	}
 	pg_atomic_write_u32(&k->slot->state, LC_SLOT_STARTING);
-	k->poked = false;
+	k->poked = k->waits = false;
 	k->started_at = now;
 
 	worker.bgw_flags = BGWORKER_SHMEM_ACCESS | BGWORKER_BACKEND_DATABASE_CONNECTION;
@@ -237,14 +271,13 @@ start(Known *k, TimestampTz now)
 		return;
 	}
 	k->handle = NULL;
-	lc_slot_free(k->slot);
-	k->slot = NULL;
+	give_back(k);
 	if (!workers_full_logged)
 		ereport(WARNING,
 				(errmsg("no scheduler for database with OID %u: all background workers are in use", k->database),
 				 errhint("Raise max_worker_processes; the lifecycles of each database need one.")));
 	workers_full_logged = true;
-	k->next_start = TimestampTzPlusMilliseconds(now, WORKERS_FULL_MS);
+	k->next_start = TimestampTzPlusMilliseconds(now, FULL_MS);
 }
 
 static void
@@ -258,7 +291,7 @@ stop(Known *k)
 		kill(pid, SIGTERM);
 }
 
-/* Finds the slots of a launcher before us, and counts the schedulers that are about to enter theirs. */
+/* Finds the slots of a launcher before us, and counts the schedulers that are about to settle in theirs. */
 static void
 look_around(TimestampTz now)
 {
@@ -271,7 +304,7 @@ look_around(TimestampTz now)
 	{
 		if (k->slot == NULL && (k->slot = lc_slot_find(k->database)) != NULL)
 			k->started_at = now;
-		if (k->slot != NULL && pg_atomic_read_u32(&k->slot->pid) == 0 && is_alive(k))
+		if (k->slot != NULL && (pg_atomic_read_u32(&k->slot->pid) == 0 || !is_settled(k)) && is_alive(k))
 			tried_now++;
 	}
 }
@@ -284,15 +317,14 @@ look_after(Known *k, TimestampTz now)
 	{
 		if (!k->wanted)
 			stop(k);
+		if (is_settled(k))
+			k->full_logged = false;
 		return DT_NOEND;
 	}
 	if (k->slot != NULL && pg_atomic_read_u32(&k->slot->state) != LC_SLOT_STOPPED)
 		reap(k, now);
 	if (k->slot != NULL && !k->wanted)
-	{
-		lc_slot_free(k->slot);
-		k->slot = NULL;
-	}
+		give_back(k);
 	if (!k->wanted)
 	{
 		if (!k->listed)
@@ -301,7 +333,7 @@ look_after(Known *k, TimestampTz now)
 	}
 	if (k->next_start > now)
 		return k->next_start;
-	if (tried_now >= MAX_TRIED_AT_ONCE)
+	if (tried_now >= LC_MAX_TRIED)
 		return DT_NOEND;		/* we are told when one of these starts or ends */
 	start(k, now);
 	return k->next_start > now ? k->next_start : DT_NOEND;

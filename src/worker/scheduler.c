@@ -672,6 +672,8 @@ set_up(Oid database)
 	enter_slot();
 	if (!extension_is_here())
 		leave(LC_SLOT_ABSENT);
+	if (!lc_slot_settle(slot))
+		leave(LC_SLOT_FULL);
 	pin_settings();
 	CacheRegisterRelcacheCallback(at_relcache_change, (Datum) 0);
 }

@@ -11,6 +11,7 @@
 #include "utils/hsearch.h"
 
 #define LC_NOTE_BINS		16	/* lifecycles are told apart by a hash of their name, this many ways */
+#define LC_MAX_TRIED		2	/* databases at once of which it is being found out whether they have the extension */
 #define LC_MAX_POKES		64	/* databases the launcher is told to look at; more make it look at all */
 #define LC_MAX_HOLDS		64	/* commands at once that keep schedulers out of a database */
 #define LC_STATS_PARTITIONS	16
@@ -25,7 +26,8 @@ typedef enum LcSlotState
 	LC_SLOT_PAUSED,
 	LC_SLOT_OFF,				/* lifecycle.scheduler = off */
 	LC_SLOT_STOPPED,			/* ended with an error; the launcher starts it again */
-	LC_SLOT_ABSENT				/* ended: the database does not have the extension */
+	LC_SLOT_ABSENT,				/* ended: the database does not have the extension */
+	LC_SLOT_FULL				/* ended: lifecycle.max_databases others have schedulers */
 } LcSlotState;
 
 /* One database that has a scheduler, or is about to get one. Given out and taken back by the launcher only. */
@@ -35,6 +37,7 @@ typedef struct LcSlot
 	pg_atomic_uint32 procno;	/* index of the scheduler's PGPROC + 1; 0: none */
 	pg_atomic_uint32 pid;		/* 0: none */
 	pg_atomic_uint32 state;		/* LcSlotState */
+	pg_atomic_uint32 settled;	/* 1: one of lifecycle.max_databases; 0: does it have the extension? */
 	pg_atomic_uint32 recheck;	/* 1: the extension may be gone, look */
 	pg_atomic_uint64 wake_at;	/* when the scheduler wakes by itself; DT_NOBEGIN: it is awake */
 	pg_atomic_uint64 notes[LC_NOTE_BINS];	/* earliest due time that became visible and was not looked at; DT_NOEND: none */
@@ -82,6 +85,7 @@ extern LcShared *lc_shared;		/* NULL: not preloaded */
 extern void lc_shmem_init(void);
 extern LcSlot *lc_slot_find(Oid database);
 extern LcSlot *lc_slot_reserve(Oid database);
+extern bool lc_slot_settle(LcSlot *slot);
 extern void lc_slot_free(LcSlot *slot);
 extern void lc_wake_process(pg_atomic_uint32 *procno);
 extern uint32 lc_process_number(void);

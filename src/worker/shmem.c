@@ -28,10 +28,16 @@ static bool holding = false;	/* this backend has holds */
 static shmem_request_hook_type previous_request_hook = NULL;
 static shmem_startup_hook_type previous_startup_hook = NULL;
 
+static int
+slots_needed(void)
+{
+	return lc_guc_max_databases + LC_MAX_TRIED;
+}
+
 static Size
 shared_size(void)
 {
-	return add_size(offsetof(LcShared, slots), mul_size(lc_guc_max_databases, sizeof(LcSlot)));
+	return add_size(offsetof(LcShared, slots), mul_size(slots_needed(), sizeof(LcSlot)));
 }
 
 static void
@@ -51,6 +57,7 @@ slot_reset(LcSlot *slot)
 	pg_atomic_write_u32(&slot->procno, 0);
 	pg_atomic_write_u32(&slot->pid, 0);
 	pg_atomic_write_u32(&slot->state, LC_SLOT_STARTING);
+	pg_atomic_write_u32(&slot->settled, 0);
 	pg_atomic_write_u32(&slot->recheck, 0);
 	pg_atomic_write_u64(&slot->wake_at, (uint64) DT_NOBEGIN);
 	for (bin = 0; bin < LC_NOTE_BINS; bin++)
@@ -73,6 +80,7 @@ slot_init(LcSlot *slot)
 	pg_atomic_init_u32(&slot->procno, 0);
 	pg_atomic_init_u32(&slot->pid, 0);
 	pg_atomic_init_u32(&slot->state, 0);
+	pg_atomic_init_u32(&slot->settled, 0);
 	pg_atomic_init_u32(&slot->recheck, 0);
 	pg_atomic_init_u64(&slot->wake_at, 0);
 	for (bin = 0; bin < LC_NOTE_BINS; bin++)
@@ -110,7 +118,7 @@ startup(void)
 		pg_atomic_init_u64(&lc_shared->uncounted, 0);
 		SpinLockInit(&lc_shared->poke_mutex);
 		SpinLockInit(&lc_shared->hold_mutex);
-		lc_shared->nslots = lc_guc_max_databases;
+		lc_shared->nslots = slots_needed();
 		for (i = 0; i < lc_shared->nslots; i++)
 			slot_init(&lc_shared->slots[i]);
 	}
@@ -164,6 +172,24 @@ lc_slot_reserve(Oid database)
 		}
 	LWLockRelease(lc_shared->lock);
 	return slot;
+}
+
+/* Scheduler only: its database has the extension. False: lifecycle.max_databases others have it too. */
+bool
+lc_slot_settle(LcSlot *slot)
+{
+	int			others = 0;
+	int			i;
+
+	LWLockAcquire(lc_shared->lock, LW_EXCLUSIVE);
+	for (i = 0; i < lc_shared->nslots; i++)
+		if (&lc_shared->slots[i] != slot && pg_atomic_read_u32(&lc_shared->slots[i].settled) != 0)
+			others++;
+	if (others < lc_guc_max_databases)
+		pg_atomic_write_u32(&slot->settled, 1);
+	LWLockRelease(lc_shared->lock);
+	lc_wake_process(&lc_shared->launcher_procno);
+	return others < lc_guc_max_databases;
 }
 
 /* Launcher only: takes a slot back. Its scheduler has ended. */

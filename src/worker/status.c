@@ -33,6 +33,8 @@ state_name(LcSlot *slot)
 			return "paused";
 		case LC_SLOT_OFF:
 			return "off";
+		case LC_SLOT_FULL:
+			return "no scheduler";
 		case LC_SLOT_STOPPED:
 		case LC_SLOT_ABSENT:
 			break;

@@ -89,7 +89,8 @@ utility(PlannedStmt *pstmt, const char *query, bool read_only_tree, ProcessUtili
 	Oid			database = name ? get_database_oid(name, true) : InvalidOid;
 
 	/* others may not, and are told so by the command itself */
-	if (OidIsValid(database) && database != MyDatabaseId && lc_owns_database(database, GetUserId()) && lc_hold_begin(database))
+	if (OidIsValid(database) && (database != MyDatabaseId || IsA(statement, CreatedbStmt)) &&
+		lc_owns_database(database, GetUserId()) && lc_hold_begin(database))
 		stop_scheduler(database);
 	if (name != NULL || IsA(statement, AlterDatabaseStmt))
 		lc_poke_at_commit(InvalidOid);

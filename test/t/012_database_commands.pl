@@ -55,6 +55,9 @@ for my $busy (0, 1)
 	$node->safe_psql('postgres', "CREATE DATABASE copy_of_it TEMPLATE renamed");
 	ok(wait_for_scheduler($node, 'copy_of_it'), "$what: CREATE DATABASE … TEMPLATE");
 	ok(wait_until_there('renamed', $busy), "$what: and the template has its own again");
+	$node->safe_psql('renamed', 'CREATE DATABASE copy_by_it TEMPLATE renamed');
+	ok(wait_until_there('renamed', $busy), "$what: and again when a session of its own has copied it");
+	$node->safe_psql('postgres', 'DROP DATABASE copy_by_it');
 	my ($rc, $out, $err) = $node->psql('postgres', 'DROP DATABASE renamed');
 	is($rc, 0, "$what: DROP DATABASE") or diag($err);
 	ok(wait_for_no_scheduler($node, 'renamed'), "$what: none is left behind");

@@ -21,6 +21,8 @@ $node->safe_psql(
 	SELECT define_workflow('customer', 'greeting', state => 'live', entry => on_event('go'),
 		steps => steps(send('email', 'hello'), run_sql('INSERT INTO effects SELECT pass_gate(customer.id)'), delay('20 milliseconds'),
 			send('email', 'hello')));
+	CREATE FUNCTION question(id bigint) RETURNS boolean STABLE LANGUAGE sql AS 'SELECT public.pass_gate(id) > 0';
+	SELECT define_transition('customer', 'regular', 'new', on_event => 'come', condition => $$ question(customer.id) $$);
 });
 
 # A hundred customers more.
@@ -58,20 +60,32 @@ $node->poll_query_until('postgres', "SELECT count(*) = 0 FROM pg_stat_activity W
 check('worker killed');
 ok($node->log_contains(qr/the last run of lifecycles in database "postgres" was interrupted/), 'the interrupted run was noticed');
 
-# a backend in the middle of a statement whose rows are captured
-busy();
-my ($in, $out, $err) = ('', '', '');
-my $session = IPC::Run::start(
-	[ 'psql', '-XAtq', '-d', $node->connstr('postgres') ], '<', \$in, '>', \$out, '2>', \$err,
-	IPC::Run::timeout($PostgreSQL::Test::Utils::timeout_default));
-$in .= "BEGIN; INSERT INTO customers VALUES (-1, 'x'); INSERT INTO events (customer_id, name) VALUES (-1, 'go'); SELECT pg_backend_pid();\n";
-$session->pump until $out =~ /\d+\n/;
-($pid) = $out =~ /(\d+)/;
-kill 'KILL', $pid;
-$session->kill_kill;
-$node->poll_query_until('postgres', "SELECT count(*) = 0 FROM pg_stat_activity WHERE pid = $pid");
-check('backend killed');
-is($node->safe_psql('postgres', 'SELECT count(*) FROM customer.subjects WHERE subject_id = -1'), 0, 'and its own work is gone');
+# A backend that waits in a transaction behind rows that were captured, and one that is about to capture some, in the condition of a rule.
+my $write = "SET lifecycle.condition_timeout = 0; BEGIN; INSERT INTO customers VALUES (1000003, 'x');\n"
+  . "INSERT INTO events (customer_id, name) VALUES (1000003, 'go');\n";
+my $ask = "INSERT INTO events (customer_id, name) VALUES (1000003, 'come');\n";
+for my $case (
+	[ 'in a transaction', $write, "state = 'idle in transaction'" ],
+	[ 'capturing', $write . $ask, "state = 'active' AND wait_event = 'PgSleep' AND query LIKE 'INSERT INTO events%come%'" ])
+{
+	my ($what, $in, $there) = @$case;
+	my $backend = "SELECT pid FROM pg_stat_activity WHERE backend_type = 'client backend' AND $there";
+	busy();
+	my ($out, $err) = ('', '');
+	my $session = IPC::Run::start(
+		[ 'psql', '-XAtq', '-d', $node->connstr('postgres') ], '<', \$in, '>', \$out, '2>', \$err,
+		IPC::Run::timeout($PostgreSQL::Test::Utils::timeout_default));
+	$session->pump until $in eq '';
+	$node->poll_query_until('postgres', "SELECT count(*) = 1 FROM ($backend) AS b") or die "not $what";
+	$pid = $node->safe_psql('postgres', $backend);
+	kill 'KILL', $pid;
+	$session->kill_kill;
+	$node->poll_query_until('postgres', "SELECT count(*) = 0 FROM pg_stat_activity WHERE pid = $pid");
+	check("backend killed $what");
+	is($node->safe_psql('postgres', 'SELECT count(*) FROM customer.subjects WHERE subject_id = 1000003'), 0, 'and its own work is gone');
+	is($node->safe_psql('postgres', "$write $ask SELECT seq, event_name FROM customer.transitions WHERE subject_id = 1000003 ORDER BY seq; ROLLBACK"),
+		"1|\n2|go\n3|come", 'done again, it is there once');
+}
 
 # the whole server
 busy();

@@ -22,44 +22,13 @@ $node->safe_psql('postgres', 'ALTER DATABASE shop SET lifecycle.scheduler = off'
 $node->safe_psql('postgres', 'SELECT pg_terminate_backend(' . scheduler_pid($node, 'shop') . ', 10000)');
 $node->poll_query_until('shop', "SELECT state = 'off' FROM lifecycle._worker_info()") or die 'not off';
 $node->safe_psql('shop', "UPDATE customer._due SET due_at = due_at - interval '2 hours' WHERE kind <> 'r'");
-my $in_flight = $node->safe_psql('shop', 'SELECT count(*), min(due_at), max(due_at) FROM customer._due');
-
-sub is_paused_copy
-{
-	my ($server, $db, $what) = @_;
-	ok($server->poll_query_until($db, "SELECT state = 'paused' FROM lifecycle._worker_info()"), "$what: paused");
-	is($server->safe_psql($db, 'SELECT lifecycle._installation_state()'), 'copy', "$what: for being a copy");
-	is($server->safe_psql($db, 'SELECT count(*), min(due_at), max(due_at) FROM customer._due'), $in_flight, "$what: work is in flight");
-	for my $call ('run_due()', "run_due('customer')", "claim_messages('customer')")
-	{
-		my ($rc, $out, $err) = $server->psql($db, "SELECT count(n) FROM lifecycle.$call AS n WHERE n::text <> '0'");
-		is("$rc|$out", '0|0', "$what: $call does nothing");
-		like($err, qr/WARNING:  lifecycles are paused in database "$db": it is a copy .*\nHINT: .*lifecycle\.resume\(\)/, "$what: and $call says why");
-	}
-	is($server->safe_psql($db, 'SELECT count(*), count(claim_token) FROM customer.messages'), '50|0', "$what: nothing was sent");
-	is($server->safe_psql($db, 'SELECT * FROM lifecycle.verify(\'customer\')'), '', "$what: verify() finds nothing");
-	return;
-}
-
-# Resumed, it does all that was in flight, once, and works on.
-sub resumes
-{
-	my ($server, $db, $what) = @_;
-	$server->safe_psql($db, 'SELECT lifecycle.resume()');
-	ok(wait_until_done($server, $db, 50), "$what: resumed, the runs end");
-	is($server->safe_psql($db, "BEGIN; SELECT count(*) FROM lifecycle.claim_messages('customer'); ROLLBACK"), 100, "$what: and messages are given out");
-	is($server->safe_psql($db, "SELECT count(*), count(DISTINCT (subject_id, step)) FROM customer.messages"), '100|100', "$what: every effect once");
-	enter($server, $db, 51, 51);
-	ok($server->poll_query_until($db, 'SELECT count(*) = 1 FROM customer.messages WHERE subject_id = 51'), "$what: new events too");
-	is($server->safe_psql($db, "SELECT * FROM lifecycle.verify('customer')"), '', "$what: verify() finds nothing afterwards");
-	return;
-}
+my $in_flight = in_flight($node, 'shop');
 
 # a template
 $node->safe_psql('postgres', 'CREATE DATABASE cloned TEMPLATE shop');
-is_paused_copy($node, 'cloned', 'template');
+is_paused_copy($node, 'cloned', 'template', $in_flight);
 $node->wait_for_log(qr/lifecycles are paused in database "cloned".*\n.*HINT: .*lifecycle\.resume\(\)/);
-resumes($node, 'cloned', 'template');
+copy_resumes($node, 'cloned', 'template');
 
 # a plain dump, to the same and to another server
 my $dir = PostgreSQL::Test::Utils::tempdir();
@@ -69,16 +38,16 @@ for my $server ($node, $other)
 	my $what = 'dump to ' . $server->name;
 	$server->safe_psql('postgres', 'CREATE DATABASE restored');
 	$server->command_ok([ 'psql', '-Xq', '-v', 'ON_ERROR_STOP=1', '-f', "$dir/plain.sql", '-d', $server->connstr('restored') ], $what);
-	is_paused_copy($server, 'restored', $what);
-	resumes($server, 'restored', $what);
+	is_paused_copy($server, 'restored', $what, $in_flight);
+	copy_resumes($server, 'restored', $what);
 }
 
 # a dump in parts, restored in parallel, in which the data comes in any order
 $node->command_ok([ 'pg_dump', '-Fd', '-j2', '-f', "$dir/parts", '-d', $node->connstr('shop') ], 'pg_dump -Fd -j2');
 $other->safe_psql('postgres', 'CREATE DATABASE parts');
 $other->command_ok([ 'pg_restore', '-j2', '--exit-on-error', '-d', $other->connstr('parts'), "$dir/parts" ], 'pg_restore -j2');
-is_paused_copy($other, 'parts', 'parallel dump');
-resumes($other, 'parts', 'parallel dump');
+is_paused_copy($other, 'parts', 'parallel dump', $in_flight);
+copy_resumes($other, 'parts', 'parallel dump');
 
 # the schema alone: triggers without definitions
 $node->command_ok([ 'pg_dump', '-s', '-f', "$dir/schema.sql", '-d', $node->connstr('shop') ], 'pg_dump --schema-only');

@@ -9,7 +9,8 @@ use PostgreSQL::Test::Utils;
 use Test::More;
 
 our @EXPORT = qw(new_node define_shop enter worker scheduler_pid wait_for_scheduler wait_for_no_scheduler wait_until_done is_sound wait_until_gone
-	wait_until_busy crashes define_gate set_gate get_busy interrupted);
+	wait_until_busy crashes define_gate set_gate get_busy interrupted
+	in_flight is_paused_copy copy_resumes);
 
 # A server with the library preloaded; further lines of configuration.
 sub new_node
@@ -175,6 +176,45 @@ sub is_sound
 		join('|', $customers, 2 * $customers, $customers, 2 * $customers, 2 * $customers, 0, $customers, 0),
 		"$what: every effect is there once");
 	is($node->safe_psql($db, "SELECT * FROM lifecycle.verify('customer')"), '', "$what: verify() finds nothing");
+	return;
+}
+
+# What waits.
+sub in_flight
+{
+	my ($server, $db) = @_;
+	return $server->safe_psql($db, 'SELECT count(*), min(due_at), max(due_at) FROM customer._due');
+}
+
+# A copy of a database in which the workflow had sent to 50 customers and had more to do, which is due.
+sub is_paused_copy
+{
+	my ($server, $db, $what, $in_flight) = @_;
+	ok($server->poll_query_until($db, "SELECT state = 'paused' FROM lifecycle._worker_info()"), "$what: paused");
+	is($server->safe_psql($db, 'SELECT lifecycle._installation_state()'), 'copy', "$what: for being a copy");
+	is(in_flight($server, $db), $in_flight, "$what: work is in flight");
+	for my $call ('run_due()', "run_due('customer')", "claim_messages('customer')")
+	{
+		my ($rc, $out, $err) = $server->psql($db, "SELECT count(n) FROM lifecycle.$call AS n WHERE n::text <> '0'");
+		is("$rc|$out", '0|0', "$what: $call does nothing");
+		like($err, qr/WARNING:  lifecycles are paused in database "$db": it is a copy .*\nHINT: .*lifecycle\.resume\(\)/, "$what: and $call says why");
+	}
+	is($server->safe_psql($db, 'SELECT count(*), count(claim_token) FROM customer.messages'), '50|0', "$what: nothing was sent");
+	is($server->safe_psql($db, 'SELECT * FROM lifecycle.verify(\'customer\')'), '', "$what: verify() finds nothing");
+	return;
+}
+
+# Resumed, it does all that was in flight, once, and works on.
+sub copy_resumes
+{
+	my ($server, $db, $what) = @_;
+	$server->safe_psql($db, 'SELECT lifecycle.resume()');
+	ok(wait_until_done($server, $db, 50), "$what: resumed, the runs end");
+	is($server->safe_psql($db, "BEGIN; SELECT count(*) FROM lifecycle.claim_messages('customer'); ROLLBACK"), 100, "$what: and messages are given out");
+	is($server->safe_psql($db, "SELECT count(*), count(DISTINCT (subject_id, step)) FROM customer.messages"), '100|100', "$what: every effect once");
+	enter($server, $db, 51, 51);
+	ok($server->poll_query_until($db, 'SELECT count(*) = 1 FROM customer.messages WHERE subject_id = 51'), "$what: new events too");
+	is($server->safe_psql($db, "SELECT * FROM lifecycle.verify('customer')"), '', "$what: verify() finds nothing afterwards");
 	return;
 }
 
