@@ -2,7 +2,8 @@
  * statement.c: the statements that ask conditions: their text, and the values of their arguments.
  *
  * A statement gets the rows that it is asked about as arrays, one for each column that a condition reads, and rebuilds rows from them. Each table is
- * filtered by `key = ANY ($1)`; no transition table is mentioned. A column whose type has no array of its own (an array) goes by its text.
+ * filtered by `key = ANY ($1)`; no transition table is mentioned. A column whose type has no array of its own (an array) goes by its text, and so does
+ * one of a composite type, of whose array unnest would make a column for each attribute.
  */
 #include "postgres.h"
 
@@ -28,7 +29,7 @@ add_field(LcMatch *match, LcFieldKind kind, int index, bool old, Oid type)
 	field->index = index;
 	field->old = old;
 	field->as_text = !OidIsValid(get_array_type(type)) || get_element_type(getBaseType(type)) != InvalidOid ||
-		get_typtype(type) == TYPTYPE_PSEUDO;
+		get_typtype(getBaseType(type)) == TYPTYPE_COMPOSITE || get_typtype(type) == TYPTYPE_PSEUDO;
 	field->type = field->as_text ? TEXTOID : type;
 }
 

@@ -440,6 +440,7 @@ lc_subjects_delete(LcLifecycle *lc, Datum *keys, int n, TimestampTz at)
 		transition->to = LC_NO_STAGE;
 		transition->since = subject->since;
 		transition->at = Max(at, subject->since);
+		transition->date = DT_NOEND;
 		transition->cause = "delete";
 		subject->transitions = transition;
 	}

@@ -14,6 +14,7 @@
 #include "catalog/pg_class.h"
 #include "catalog/pg_type.h"
 #include "catalog/sql.h"
+#include "commands/trigger.h"
 #include "common/hashfn.h"
 #include "executor/spi.h"
 #include "lib/stringinfo.h"
@@ -33,16 +34,39 @@ trigger_name(const char *lifecycle, const char *what)
 	return psprintf("%.*s_%08x", pg_mbcliplen(full, length, NAMEDATALEN - 10), full, hash_bytes((unsigned char *) full, length));
 }
 
-/* Does the table have the trigger, with these arguments? */
+/*
+ * Does the table have the trigger, with these arguments? One that somebody has disabled stays so; one that fires for others than it should, as DISABLE and
+ * ENABLE TRIGGER ALL leave it, is another.
+ */
 static bool
-trigger_exists(Oid table, const char *name, const char *definition)
+trigger_exists(Oid table, const char *name, const char *definition, char enabled)
 {
-	Oid			types[3] = {OIDOID, NAMEOID, TEXTOID};
-	Datum		values[3] = {ObjectIdGetDatum(table), CStringGetDatum(name), CStringGetTextDatum(definition)};
+	Oid			types[4] = {OIDOID, NAMEOID, TEXTOID, CHAROID};
+	Datum		values[4] = {ObjectIdGetDatum(table), CStringGetDatum(name), CStringGetTextDatum(definition), CharGetDatum(enabled)};
 
 	lc_run_args("SELECT 1 FROM pg_catalog.pg_trigger WHERE tgrelid = $1 AND tgname = $2 "
-				"AND pg_catalog.obj_description(oid, 'pg_trigger') = $3", 3, types, values, NULL);
+				"AND pg_catalog.obj_description(oid, 'pg_trigger') = $3 AND tgenabled IN ($4, 'D')", 4, types, values, NULL);
 	return SPI_processed > 0;
+}
+
+/* The names of two lifecycles and their sources can give the same name of a trigger: that of another must not be replaced. */
+static void
+check_trigger_name(Oid table, const char *name, const char *lifecycle)
+{
+	Oid			types[3] = {OIDOID, NAMEOID, BYTEAOID};
+	int			length = strlen(lifecycle) + 1;
+	bytea	   *argument = palloc(VARHDRSZ + length);
+	Datum		values[3] = {ObjectIdGetDatum(table), CStringGetDatum(name), PointerGetDatum(argument)};
+
+	SET_VARSIZE(argument, VARHDRSZ + length);
+	memcpy(VARDATA(argument), lifecycle, length);
+	lc_run_args("SELECT FROM pg_catalog.pg_trigger WHERE tgrelid = $1 AND tgname = $2 "
+				"AND pg_catalog.substring(tgargs, 1, pg_catalog.length($3)) <> $3", 3, types, values, NULL);
+	if (SPI_processed > 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_DUPLICATE_OBJECT),
+				 errmsg("trigger \"%s\" of table %s is not one of lifecycle \"%s\"", name, lc_qualified_name(table), lifecycle),
+				 errhint("Give the lifecycle or the event source another name.")));
 }
 
 /*
@@ -50,14 +74,15 @@ trigger_exists(Oid table, const char *name, const char *definition)
  * writes, REPLICA, only for that, or NULL, only for the rest.
  */
 static void
-create_trigger(Oid table, const char *name, const char *definition, const char *enabled, List **wanted)
+create_trigger(LcLifecycle *lc, Oid table, const char *name, const char *definition, const char *enabled, List **wanted)
 {
 	char	   *comment = psprintf("Captures changes for a lifecycle. Made by the extension lifecycle; definition %08x.",
 								   hash_bytes((const unsigned char *) definition, strlen(definition)) ^ (enabled ? enabled[0] : 0));
 
 	*wanted = lappend(*wanted, pstrdup(name));
-	if (trigger_exists(table, name, comment))
+	if (trigger_exists(table, name, comment, enabled ? enabled[0] : TRIGGER_FIRES_ON_ORIGIN))
 		return;
+	check_trigger_name(table, name, lc->name);
 	lc_runf("CREATE OR REPLACE TRIGGER %s %s", quote_identifier(name), definition);
 	if (enabled)
 		lc_runf("ALTER TABLE %s ENABLE %s TRIGGER %s", lc_qualified_name(table), enabled, quote_identifier(name));
@@ -105,15 +130,14 @@ create_subject_triggers(LcLifecycle *lc, List **wanted)
 		{"delete", "DELETE", " REFERENCING OLD TABLE AS old_rows"},
 		{"truncate", "TRUNCATE", ""},
 	};
-
 	char	   *call = psprintf("EXECUTE FUNCTION lifecycle._capture_subject(%s)", quote_literal_cstr(lc->name));
 
 	for (int i = 0; i < lengthof(events); i++)
-		create_trigger(lc->on_table, trigger_name(lc->name, events[i][0]),
+		create_trigger(lc, lc->on_table, trigger_name(lc->name, events[i][0]),
 					   psprintf("AFTER %s ON %s%s FOR EACH STATEMENT %s", events[i][1], lc->on_table_sql, events[i][2], call),
 					   lc->replicated && strcmp(events[i][1], "TRUNCATE") == 0 ? "ALWAYS" : NULL, wanted);
 	if (lc->replicated)
-		create_trigger(lc->on_table, trigger_name(lc->name, "row"),
+		create_trigger(lc, lc->on_table, trigger_name(lc->name, "row"),
 					   psprintf("AFTER INSERT OR UPDATE OR DELETE ON %s FOR EACH ROW %s", lc->on_table_sql, call), "REPLICA", wanted);
 }
 
@@ -137,12 +161,12 @@ create_source_triggers(LcLifecycle *lc, LcSource *source, List **wanted)
 			*wanted = lappend(*wanted, names[i]);
 		return;
 	}
-	create_trigger(source->table, names[0],
+	create_trigger(lc, source->table, names[0],
 				   psprintf("AFTER %s ON %s FOR EACH ROW WHEN (lifecycle._listens(%s, %s)) %s", events, table,
 							quote_literal_cstr(lc->name), event, call), source->replicated ? "ALWAYS" : NULL, wanted);
-	create_trigger(source->table, names[1], psprintf("AFTER %s ON %s FOR EACH STATEMENT WHEN (true) %s", events, table, call), NULL, wanted);
+	create_trigger(lc, source->table, names[1], psprintf("AFTER %s ON %s FOR EACH STATEMENT WHEN (true) %s", events, table, call), NULL, wanted);
 	if (get_rel_relkind(source->table) == RELKIND_PARTITIONED_TABLE)
-		create_trigger(source->table, names[2], psprintf("BEFORE INSERT ON %s FOR EACH STATEMENT %s", table, call), NULL, wanted);
+		create_trigger(lc, source->table, names[2], psprintf("BEFORE INSERT ON %s FOR EACH STATEMENT %s", table, call), NULL, wanted);
 }
 
 /* (Re)creates the triggers on the subject table and on the sources, as the definitions now say. The caller is connected to SPI. */

@@ -676,6 +676,29 @@ schema_owner(LcLifecycle *lc)
 	return owner;
 }
 
+/* What has come into the schema beside the lifecycle's own tables is not dropped with them unasked. */
+static void
+check_schema_is_ours(LcLifecycle *lc)
+{
+	Oid			type = NAMEOID;
+	Datum		value = CStringGetDatum(lc->schema);
+	StringInfoData sql;
+
+	initStringInfo(&sql);
+	appendStringInfoString(&sql, "SELECT c.relname FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace "
+						   "WHERE n.nspname = $1 AND c.relkind IN ('r', 'p', 'f', 'm') AND NOT c.relispartition AND c.relname NOT IN (''");
+	for (int i = 0; i < lengthof(state_tables); i++)
+		appendStringInfo(&sql, ", '%s'", state_tables[i].name);
+	appendStringInfoString(&sql, ") ORDER BY 1 LIMIT 1");
+	lc_run_args(sql.data, 1, &type, &value, NULL);
+	if (SPI_processed > 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_DEPENDENT_OBJECTS_STILL_EXIST),
+				 errmsg("schema \"%s\" of lifecycle \"%s\" also has table \"%s\"", lc->schema, lc->name,
+						SPI_getvalue(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1)),
+				 errhint("Drop it, or move it to another schema with ALTER TABLE … SET SCHEMA ….")));
+}
+
 static bool
 is_counter_of(Oid database, const char *lifecycle, int rule_id, void *arg)
 {
@@ -714,6 +737,7 @@ lifecycle_drop_lifecycle(PG_FUNCTION_ARGS)
 				 errmsg("must be owner of schema \"%s\" to drop lifecycle \"%s\"", lc->schema, name),
 				 errhint("It belongs to %s. A superuser can drop it, or give it away with ALTER SCHEMA %s OWNER TO ….",
 						 quote_identifier(GetUserNameFromId(owner, false)), lc->quoted_schema)));
+	check_schema_is_ours(lc);
 	drop_all_triggers(lc);
 	lc_identity_extension(&saved);
 	for (int i = 0; i < lengthof(tables); i++)

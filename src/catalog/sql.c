@@ -19,7 +19,7 @@
  *
  * Forced row security hides nothing from a lifecycle's owner, but only in the statements here: they are rewritten under SECURITY_NOFORCE_RLS and
  * executed without it. A function that is called with it would cache plans without row security for whoever calls it next in the session, and one of
- * another owner (SECURITY DEFINER) would show what that owner hides.
+ * another owner (SECURITY DEFINER) would show what that owner hides. The planner calls functions too, so it is given no such flag (plan_with_force).
  *
  * SPI leaves the memory context of its procedure current; the functions here put the caller's back.
  */
@@ -28,9 +28,11 @@
 #include "catalog/owner.h"
 #include "catalog/sql.h"
 #include "lib/stringinfo.h"
+#include "miscadmin.h"
 #include "nodes/params.h"
 #include "optimizer/cost.h"
 #include "optimizer/plancat.h"
+#include "optimizer/planner.h"
 #include "tcop/dest.h"
 #include "utils/array.h"
 #include "utils/lsyscache.h"
@@ -41,7 +43,9 @@
 #define BIG_ROWS	1000000
 
 static get_relation_info_hook_type previous_relation_info = NULL;
+static planner_hook_type previous_planner = NULL;
 static bool assuming_big = false;
+static const LcIdentity *forced = NULL;	/* while a statement is rewritten without forced row security: who we were before */
 
 static void
 free_plans(void *arg)
@@ -127,16 +131,53 @@ assume_big(PlannerInfo *root, Oid table, bool inherits, RelOptInfo *rel)
 	}
 }
 
+static PlannedStmt *
+plan_query(Query *query, const char *text, int options, ParamListInfo parameters)
+{
+	return previous_planner ? previous_planner(query, text, options, parameters) : standard_planner(query, text, options, parameters);
+}
+
+/* What is rewritten without forced row security is planned with it. */
+static PlannedStmt *
+plan_with_force(Query *query, const char *text, int options, ParamListInfo parameters)
+{
+	const LcIdentity *before = forced;
+	LcIdentity	unforced;
+	PlannedStmt *volatile plan;
+
+	if (before == NULL)
+		return plan_query(query, text, options, parameters);
+	GetUserIdAndSecContext(&unforced.user, &unforced.flags);
+	lc_no_force_end(before);
+	forced = NULL;
+	PG_TRY();
+	{
+		plan = plan_query(query, text, options, parameters);
+	}
+	PG_FINALLY();
+	{
+		forced = before;
+		lc_no_force_end(&unforced);
+	}
+	PG_END_TRY();
+	return plan;
+}
+
 void
 lc_sql_init(void)
 {
+	previous_planner = planner_hook;
+	planner_hook = plan_with_force;
 	previous_relation_info = get_relation_info_hook;
 	get_relation_info_hook = assume_big;
 }
 
-/* Has a generic plan made, or made anew, that goes by indexes. Only the planning: what the statement calls is planned as ever. */
+/*
+ * Has a generic plan made, or made anew, that goes by indexes. Only the planning: what the statement calls is planned as ever. `before`: the statement is
+ * rewritten without forced row security, and who we were before.
+ */
 static void
-plan_by_index(SPIPlanPtr plan, bool lookup)
+plan_by_index(SPIPlanPtr plan, bool lookup, const LcIdentity *before)
 {
 	bool		seqscan = enable_seqscan;
 	bool		indexscan = enable_indexscan;
@@ -145,12 +186,14 @@ plan_by_index(SPIPlanPtr plan, bool lookup)
 	bool		hashjoin = enable_hashjoin;
 	bool		mergejoin = enable_mergejoin;
 	bool		big = assuming_big;
+	const LcIdentity *outer = forced;
 
 	enable_indexscan = enable_nestloop = true;
 	enable_seqscan = enable_mergejoin = false;
 	enable_hashjoin = lookup;	/* with a table that is read as a whole since it has no index for the key any more */
 	enable_bitmapscan &= !lookup;
 	assuming_big = lookup;
+	forced = before;
 	PG_TRY();
 	{
 		CachedPlan *cached = SPI_plan_get_cached_plan(plan);
@@ -161,6 +204,7 @@ plan_by_index(SPIPlanPtr plan, bool lookup)
 	PG_FINALLY();
 	{
 		assuming_big = big;
+		forced = outer;
 		enable_seqscan = seqscan;
 		enable_indexscan = indexscan;
 		enable_bitmapscan = bitmapscan;
@@ -197,7 +241,7 @@ get_plan(LcStatement *statement, int nkeys)
 		*plan = prepare(statement, few ? CURSOR_OPT_GENERIC_PLAN : CURSOR_OPT_CUSTOM_PLAN);
 	statement->no_force = (has_row_security(*plan) || !SPI_plan_is_valid(*plan)) && lc_no_force_begin(&saved);
 	if (few || statement->no_force)
-		plan_by_index(*plan, statement->lookup);
+		plan_by_index(*plan, statement->lookup, statement->no_force ? &saved : NULL);
 	if (statement->no_force)
 		lc_no_force_end(&saved);
 	return *plan;

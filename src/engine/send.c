@@ -175,8 +175,8 @@ plan_send(LcLifecycle *lc, LcStepPlan *step)
 	if (recipients)
 	{
 		conditions[n++] = recipients;
-		plan->recipient_column = column_of(&columns, "_recipient.value");
-		plan->address_column = column_of(&columns, "_recipient.value->>'address'");
+		plan->recipient_column = column_of(&columns, "pg_recipient.value");
+		plan->address_column = column_of(&columns, "pg_recipient.value->>'address'");
 	}
 	else
 		plan->address_column = column_of(&columns, address_column(lc, step));
@@ -200,9 +200,9 @@ plan_send(LcLifecycle *lc, LcStepPlan *step)
 	}
 	plan->timed = n > 0;
 	plan->statement = lc_rows_statement(lc, conditions, n, columns.list.data, columns.subject, columns.enrollment,
-										recipients ? psprintf(OidIsValid(recipients->function) ? " LEFT JOIN LATERAL %s AS _recipient (value) ON true" :
+										recipients ? psprintf(OidIsValid(recipients->function) ? " LEFT JOIN LATERAL %s AS pg_recipient (value) ON true" :
 															  /* its function is missing: what stands for it says so, and is no jsonb */
-															  " LEFT JOIN LATERAL (SELECT NULL::pg_catalog.jsonb WHERE %s) AS _recipient (value) ON true",
+															  " LEFT JOIN LATERAL (SELECT NULL::pg_catalog.jsonb WHERE %s) AS pg_recipient (value) ON true",
 															  recipients->sql) : NULL);
 	MemoryContextSwitchTo(old);
 	MemoryContextSetParent(context, lc_engine_state(lc)->context);

@@ -222,36 +222,36 @@ $query$),
 $query$),
 ('all changes are captured', $query$
     -- level: 1 for each row, 2 before a statement, 0 after one; as in pg_trigger.tgtype
-    WITH RECURSIVE wanted (root, relation, function, arguments, event, bit, level) AS (
-        SELECT l.on_table::oid, l.on_table::oid, '_capture_subject', ARRAY[l.name], e.event, e.bit, e.level
+    WITH RECURSIVE wanted (root, relation, function, arguments, event, bit, level, replicated) AS (
+        SELECT l.on_table::oid, l.on_table::oid, '_capture_subject', ARRAY[l.name], e.event, e.bit, e.level, l.replicated
           FROM lifecycle.lifecycles l,
                (VALUES ('INSERT', 4, 0), ('DELETE', 8, 0), ('UPDATE', 16, 0), ('TRUNCATE', 32, 0), ('INSERT', 4, 1)) AS e (event, bit, level)
          WHERE l.name = %2$L
         UNION ALL
-        SELECT s.on_table, s.on_table, '_capture_event', ARRAY[s.lifecycle, s.name], e.event, e.bit, e.level
+        SELECT s.on_table, s.on_table, '_capture_event', ARRAY[s.lifecycle, s.name], e.event, e.bit, e.level, s.replicated
           FROM lifecycle.event_sources s LEFT JOIN pg_class c ON c.oid = s.on_table,
                (VALUES ('INSERT', 4, 1), ('INSERT', 4, 0), ('INSERT', 4, 2), ('UPDATE', 16, 1), ('UPDATE', 16, 0)) AS e (event, bit, level)
          WHERE s.lifecycle = %2$L AND (s.becomes IS NOT NULL OR e.event = 'INSERT') AND (c.relkind = 'p' OR e.level <> 2)
         UNION ALL
-        SELECT w.root, i.inhrelid, w.function, w.arguments, w.event, w.bit, w.level
+        SELECT w.root, i.inhrelid, w.function, w.arguments, w.event, w.bit, w.level, w.replicated
           FROM wanted w JOIN pg_inherits i ON i.inhparent = w.relation
          WHERE w.event = 'INSERT' AND (w.level = 1 OR w.function = '_capture_subject')
     ), captured AS (
         SELECT w.*,
                count(t.oid) > 0 AS has_trigger,
                coalesce(bool_or(t.tgenabled <> 'D'), false) AS enabled,
-               coalesce(bool_or(t.tgenabled IN ('A', 'R')), false) AND w.level = 1 AS replicated
+               coalesce(bool_or(t.tgenabled IN ('A', 'R')), false) AS fires_for_replicas
           FROM wanted w
                JOIN pg_proc p ON p.pronamespace = 'lifecycle'::regnamespace AND p.proname = w.function
                LEFT JOIN pg_trigger t ON t.tgrelid = w.relation AND t.tgfoid = p.oid AND (t.tgtype & w.bit) <> 0 AND (t.tgtype & 3) = w.level
                     AND starts_with(encode(t.tgargs, 'hex'),
                                     (SELECT string_agg(encode(convert_to(a, getdatabaseencoding()), 'hex') || '00', '')
                                        FROM unnest(w.arguments::text[]) AS a))
-         GROUP BY w.root, w.relation, w.function, w.arguments, w.event, w.bit, w.level
+         GROUP BY w.root, w.relation, w.function, w.arguments, w.event, w.bit, w.level, w.replicated
     )
     SELECT DISTINCT NULL,
            format(CASE WHEN function = '_capture_subject' AND level = 1
-                       THEN '%%2$s is written by a subscription, which is not seen' ||
+                       THEN 'what a subscription writes into %%2$s is not seen' ||
                             CASE WHEN relation = root AND c.relkind = 'r' THEN ': define its lifecycle again with replicated => true' ELSE '' END
                        WHEN NOT has_trigger AND relation <> root AND function = '_capture_subject'
                        THEN '%%2$s is a part of %%3$s and has no triggers of its own: rows that are written straight into it, changed or deleted there are not seen'
@@ -266,7 +266,7 @@ $query$),
            JOIN pg_class c ON c.oid = relation
      WHERE (c.relkind = 'r' OR relation = root)
        AND (NOT enabled AND NOT (level = 1 AND function = '_capture_subject')
-            OR NOT replicated AND level = 1 AND EXISTS (SELECT FROM pg_subscription_rel sr WHERE sr.srrelid = relation))
+            OR NOT fires_for_replicas AND level = 1 AND (replicated OR EXISTS (SELECT FROM pg_subscription_rel sr WHERE sr.srrelid = relation)))
 $query$)
 $invariants$;
 COMMENT ON FUNCTION lifecycle._invariants() IS 'Private: what lifecycle.verify checks, in words, with the query that finds violations.';

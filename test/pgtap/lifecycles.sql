@@ -1,7 +1,7 @@
 -- Several lifecycles over the same tables, a table that is its own source, stages that change their names, strict lifecycles, and rules that change
 -- while people wait.
 \ir shop.psql
-SELECT plan(58);
+SELECT plan(59);
 
 -- two lifecycles of one table, one event table for both; deals of customers as a third, fed by the same events
 SELECT define_lifecycle('loyalty', 'customers', stages => '{bronze,silver,gold}', simulated => true);
@@ -19,6 +19,7 @@ SELECT is(grades(1) || '; ' || grades(2), 'bronze > silver; bronze > silver', 'a
 UPDATE customers SET plan = 'team';
 SELECT is(grades(1) || '; ' || path(1), 'bronze > silver > gold; awareness > conversion', 'a changed row');
 DELETE FROM customers WHERE id = 2;
+SELECT is((SELECT event_at FROM customer.transitions WHERE subject_id = 2 AND cause = 'delete'), NULL, 'a deletion is no event');
 SELECT is(grades(2) || '; ' || path(2), 'bronze > silver > gold > -; awareness > conversion > -', 'a deleted one');
 SELECT verified();
 SELECT verified('loyalty');

@@ -1,6 +1,6 @@
 -- Messages: who gets them, what they say, what is missing; deleted subjects and TRUNCATE.
 \ir shop.psql
-SELECT plan(60);
+SELECT plan(61);
 CREATE TABLE users (account_id bigint, email text, first_name text, role text);
 CREATE TABLE accounts (id integer PRIMARY KEY, name text, phone text, owner_email text);
 CREATE TABLE account_events (account_id integer, name text, at timestamptz DEFAULT lifecycle.now('account'), data jsonb);
@@ -161,6 +161,15 @@ SELECT is((SELECT message FROM customer.failures WHERE subject_id = 201), 'funct
     'and so does the failure');
 CREATE TABLE addresses (customer bigint, address text);
 SELECT is(define_recipients(), 'replaced', 'defined as it was, it is bound again');
+
+-- a lifecycle that is called what our statements might call the recipients
+CREATE TABLE readers (id bigint PRIMARY KEY, email text);
+SELECT define_lifecycle('_recipient', 'readers', stages => '{new}', simulated => true, recipients => 'SELECT "_recipient".email AS address');
+SELECT define_template('_recipient', 'hello', body => 'Hello {{ _recipient.id }}');
+SELECT define_workflow('_recipient', 'greet', state => 'live', entry => on_stage('new'), steps => send('email', 'hello'));
+INSERT INTO readers VALUES (1, 'one@x');
+SELECT run_due('_recipient');
+SELECT is((SELECT address || ': ' || body FROM _recipient.messages), 'one@x: Hello 1', 'a lifecycle called _recipient');
 
 SELECT * FROM finish();
 ROLLBACK;

@@ -1,6 +1,6 @@
 -- Rights: who inserts an event needs none on the lifecycle and gets none; code runs as the owner of the table, under no search_path but its author's.
 \ir shop.psql
-SELECT plan(56);
+SELECT plan(57);
 RESET search_path;
 RESET lifecycle.clock;
 CREATE ROLE lc_owner;
@@ -158,6 +158,20 @@ SELECT is(run_due(), 1::bigint, 'the engine runs');
 RESET ROLE;
 SELECT is((SELECT string_agg(coalesce(address, '-'), ', ' ORDER BY address) FROM member.messages WHERE template = 'peek'), 'seven@x', '… and sends to whom its own query finds');
 SELECT is((SELECT string_agg(what, ', ') FROM app.log WHERE who = 'run_sql'), 'x', '… run_sql finds its subject');
+-- nor do those that the planner calls, to estimate or since they are IMMUTABLE
+SET ROLE lc_vault;
+CREATE FUNCTION app.estimated() RETURNS text LANGUAGE plpgsql STABLE SECURITY DEFINER AS 'BEGIN RETURN (SELECT count(*) FROM app.secrets); END';
+CREATE FUNCTION app.folded() RETURNS text LANGUAGE plpgsql IMMUTABLE SECURITY DEFINER AS 'BEGIN RETURN (SELECT count(*) FROM app.secrets); END';
+SET ROLE lc_owner;
+CREATE TABLE app.answers (answer text);
+INSERT INTO app.answers VALUES ('2');
+SELECT define_transition('member', 'new', 'gone', condition => 'member.plan = ''estimate'' AND EXISTS (SELECT FROM app.answers a WHERE a.answer = app.estimated())', name => 'estimate');
+SELECT define_transition('member', 'new', 'gone', condition => 'member.plan = ''fold'' AND EXISTS (SELECT FROM app.answers a WHERE a.answer = app.folded())', name => 'fold');
+SET ROLE lc_writer;
+INSERT INTO members VALUES (20, 'a', 'estimate'), (21, 'b', 'fold');
+INSERT INTO members SELECT i, 'c', 'estimate' FROM generate_series(22, 60) i;
+RESET ROLE;
+SELECT is((SELECT string_agg(DISTINCT moved(id), ', ') FROM generate_series(20, 60) id), 'new', 'functions that the planner calls see no more either');
 -- plans that have become invalid are made in the same way
 ANALYZE members, visits, member.subjects;
 SET ROLE lc_writer;

@@ -1,7 +1,7 @@
 -- What one statement writes is folded once, at its end, in the order of the events' times: also with triggers of the user on the same table, errors
 -- that are caught, definitions that change under it, more rows than are kept at once, and through the root of partitions.
 \ir shop.psql
-SELECT plan(35);
+SELECT plan(44);
 CREATE TABLE log (id bigint, customer_id bigint NOT NULL, name text NOT NULL, at timestamptz NOT NULL, properties jsonb) PARTITION BY RANGE (at);
 CREATE TABLE log_jan PARTITION OF log FOR VALUES FROM ('2026-01-01') TO ('2026-02-01');
 CREATE TABLE log_feb PARTITION OF log FOR VALUES FROM ('2026-02-01') TO ('2026-03-01') PARTITION BY LIST (name);
@@ -137,6 +137,33 @@ ROLLBACK TO missing;
 ALTER TABLE log DISABLE TRIGGER lifecycle_customer_event_log;
 SELECT is((SELECT count(*) FROM verify('customer')), 4::bigint, 'a disabled row trigger, here and in each partition');
 ROLLBACK TO missing;
+-- triggers that fire for others than they did, as a load that disables all of them leaves them
+ALTER TABLE log DISABLE TRIGGER ALL;
+ALTER TABLE log ENABLE TRIGGER ALL;
+SELECT is((SELECT count(*) FROM verify('customer') WHERE detail LIKE 'INSERT by a subscription into %replicated => true'), 4::bigint, 'a row trigger that is not for replicas any more');
+SELECT lives_ok($$ SELECT define_event_source('customer', 'log', subject_column => 'customer_id', name_column => 'name', time_column => 'at', replicated => true) $$, 'the same definition …');
+SELECT verified();
+ROLLBACK TO missing;
+CREATE TABLE members (id bigint PRIMARY KEY);
+SELECT define_lifecycle('member', 'members', replicated => true);
+ALTER TABLE members DISABLE TRIGGER ALL;
+ALTER TABLE members ENABLE TRIGGER ALL;
+SELECT is((SELECT string_agg(detail, '; ') FROM verify('member')), 'what a subscription writes into scenario.members is not seen: define its lifecycle again with replicated => true',
+    'nor that of subjects');
+SELECT lives_ok($$ SELECT define_lifecycle('member', 'members', replicated => true) $$, 'the same definition …');
+SELECT is((SELECT string_agg(tgname || ' ' || tgenabled::text, ', ' ORDER BY tgname) FROM pg_trigger WHERE tgrelid = 'members'::regclass),
+    'lifecycle_member_delete O, lifecycle_member_insert O, lifecycle_member_row R, lifecycle_member_truncate A, lifecycle_member_update O', '… makes them what they were');
+
+-- names that give the same names of triggers
+CREATE TABLE passes (id bigint PRIMARY KEY, name text, at timestamptz);
+SELECT define_event_source('member', 'passes', subject_column => 'id', name_column => 'name', time_column => 'at', name => 'row');
+SELECT throws_ok($$ SELECT define_lifecycle('member_event', 'passes', replicated => true) $$, '42710',
+    'trigger "lifecycle_member_event_row" of table scenario.passes is not one of lifecycle "member_event"', 'a trigger of another lifecycle is not replaced');
+-- a schema with more than the lifecycle's own tables
+CREATE TABLE member.notes (note text);
+SELECT throws_ok($$ SELECT drop_lifecycle('member') $$, '2BP01', 'schema "member" of lifecycle "member" also has table "notes"', 'what is not the lifecycle''s is not dropped');
+DROP TABLE member.notes;
+SELECT lives_ok($$ SELECT drop_lifecycle('member') $$, 'without it');
 SELECT verified();
 SELECT * FROM finish();
 ROLLBACK;

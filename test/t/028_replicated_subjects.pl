@@ -50,7 +50,7 @@ ask($subscribe);
 $subscriber->wait_for_subscription_sync($publisher, 'sub');
 is(stages(), '', 'a table that is not known to be replicated');
 my $unseen = "$verify WHERE invariant = 'all changes are captured'";
-is(ask($unseen), "public.members is written by a subscription, which is not seen: define its lifecycle again with replicated => true", 'is named by verify');
+is(ask($unseen), "what a subscription writes into public.members is not seen: define its lifecycle again with replicated => true", 'is named by verify');
 is(ask($define), 'replaced', 'defined again, it notices the subscription');
 is(ask($define), 'unchanged', 'once');
 is(ask($unseen), '', 'verify finds nothing');
