@@ -544,7 +544,7 @@ lifecycle_backfill(PG_FUNCTION_ARGS)
 	} while (more);
 	SPI_finish();
 	ereport(NOTICE,
-			(errmsg("lifecycle \"%s\": " INT64_FORMAT " subjects and " INT64_FORMAT " events replayed, " INT64_FORMAT " transitions",
+			(errmsg("lifecycle \"%s\" is replayed: subjects " INT64_FORMAT ", events " INT64_FORMAT ", transitions " INT64_FORMAT,
 					lifecycle, total.subjects, total.events, total.transitions)));
 	PG_RETURN_VOID();
 }

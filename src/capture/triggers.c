@@ -49,17 +49,25 @@ trigger_exists(Oid table, const char *name, const char *definition, char enabled
 	return SPI_processed > 0;
 }
 
+/* What tgargs of a trigger of that lifecycle begins with. */
+static Datum
+first_argument(const char *lifecycle)
+{
+	int			length = strlen(lifecycle) + 1;
+	bytea	   *argument = palloc(VARHDRSZ + length);
+
+	SET_VARSIZE(argument, VARHDRSZ + length);
+	memcpy(VARDATA(argument), lifecycle, length);
+	return PointerGetDatum(argument);
+}
+
 /* The names of two lifecycles and their sources can give the same name of a trigger: that of another must not be replaced. */
 static void
 check_trigger_name(Oid table, const char *name, const char *lifecycle)
 {
 	Oid			types[3] = {OIDOID, NAMEOID, BYTEAOID};
-	int			length = strlen(lifecycle) + 1;
-	bytea	   *argument = palloc(VARHDRSZ + length);
-	Datum		values[3] = {ObjectIdGetDatum(table), CStringGetDatum(name), PointerGetDatum(argument)};
+	Datum		values[3] = {ObjectIdGetDatum(table), CStringGetDatum(name), first_argument(lifecycle)};
 
-	SET_VARSIZE(argument, VARHDRSZ + length);
-	memcpy(VARDATA(argument), lifecycle, length);
 	lc_run_args("SELECT FROM pg_catalog.pg_trigger WHERE tgrelid = $1 AND tgname = $2 "
 				"AND pg_catalog.substring(tgargs, 1, pg_catalog.length($3)) <> $3", 3, types, values, NULL);
 	if (SPI_processed > 0)
@@ -94,14 +102,10 @@ static void
 drop_others(const char *lifecycle, Oid table, List *wanted)
 {
 	Oid			types[2] = {OIDOID, BYTEAOID};
-	int			length = strlen(lifecycle) + 1;
-	bytea	   *argument = palloc(VARHDRSZ + length);
-	Datum		values[2] = {ObjectIdGetDatum(table), PointerGetDatum(argument)};
+	Datum		values[2] = {ObjectIdGetDatum(table), first_argument(lifecycle)};
 	List	   *names = NIL;
 	ListCell   *cell;
 
-	SET_VARSIZE(argument, VARHDRSZ + length);
-	memcpy(VARDATA(argument), lifecycle, length);
 	lc_run_args("SELECT t.tgname FROM pg_catalog.pg_trigger t JOIN pg_catalog.pg_proc p ON p.oid = t.tgfoid "
 				"JOIN pg_catalog.pg_namespace n ON n.oid = p.pronamespace "
 				"WHERE t.tgrelid = $1 AND t.tgparentid = 0 AND n.nspname = 'lifecycle' "
