@@ -2,7 +2,8 @@
  * funnel.c: the aggregate behind lifecycle.funnel.
  *
  * It sees the entries of one subject into the stages of the funnel, in their order, and finds how far its best attempt came. For each step it
- * keeps the attempt that began last among those that reach it: no other attempt can come further within the window. So one pass
+ * keeps the attempt with the last deadline among those that reach it, of several the one that began last: no other can come further within the window.
+ * (A later beginning can have an earlier deadline: a month after 30 January, one o'clock, ends before one after the 29th, two o'clock.) So one pass
  * over the rows is enough, whose times never decrease (lifecycle.verify checks that).
  *
  * Invariant: attempts[k] (when valid) is a chain of k + 1 entries, each later in the input than the one before, the last at or before the
@@ -109,6 +110,7 @@ lifecycle__funnel_add(PG_FUNCTION_ARGS)
 	for (int k = state->nsteps - 1; k >= 0; k--)
 	{
 		Attempt    *attempt = &state->attempts[k];
+		TimestampTz deadline;
 
 		if (state->stages[k] != stage)
 			continue;
@@ -116,19 +118,21 @@ lifecycle__funnel_add(PG_FUNCTION_ARGS)
 		{
 			if (!PG_ARGISNULL(5) && at >= PG_GETARG_TIMESTAMPTZ(5))
 				continue;
-			attempt->deadline = deadline_of(at, PG_ARGISNULL(4) ? NULL : PG_GETARG_INTERVAL_P(4),
-											PG_ARGISNULL(6) ? NULL : PG_GETARG_TEXT_PP(6));
+			deadline = deadline_of(at, PG_ARGISNULL(4) ? NULL : PG_GETARG_INTERVAL_P(4), PG_ARGISNULL(6) ? NULL : PG_GETARG_TEXT_PP(6));
+			if (attempt->valid && attempt->deadline > deadline)
+				continue;
 		}
 		else
 		{
 			Attempt    *before = &state->attempts[k - 1];
 
-			if (!before->valid || at > before->deadline)
+			if (!before->valid || at > before->deadline || (attempt->valid && attempt->deadline > before->deadline))
 				continue;
 			memcpy(attempt->times, before->times, k * sizeof(TimestampTz));
-			attempt->deadline = before->deadline;
+			deadline = before->deadline;
 		}
 		attempt->valid = true;
+		attempt->deadline = deadline;
 		attempt->times[k] = at;
 		if (k + 1 > state->nbest)
 		{

@@ -4,13 +4,16 @@
 #include "postgres.h"
 
 #include "access/htup_details.h"
+#include "catalog/definitions.h"
 #include "catalog/pg_enum.h"
 #include "clock.h"
 #include "fmgr.h"
 #include "lifecycle.h"
+#include "utils/builtins.h"
 #include "utils/syscache.h"
 #include "utils/timestamp.h"
 
+PG_FUNCTION_INFO_V1(lifecycle__source_problem);
 PG_FUNCTION_INFO_V1(lifecycle__clock);
 PG_FUNCTION_INFO_V1(lifecycle__format);
 PG_FUNCTION_INFO_V1(lifecycle__quarantine_after);
@@ -55,4 +58,16 @@ lifecycle__stage(PG_FUNCTION_ARGS)
 	if (EnumUncommitted(label))
 		PG_RETURN_NULL();
 	PG_RETURN_OID(label);
+}
+
+/* _source_problem(lifecycle name, source name) → text: why the rows of an event source cannot be read; NULL: they can. */
+Datum
+lifecycle__source_problem(PG_FUNCTION_ARGS)
+{
+	LcLifecycle *lc = lc_lifecycle_find(NameStr(*PG_GETARG_NAME(0)));
+	LcSource   *source = lc && !lc->broken ? lc_source_by_name(lc, NameStr(*PG_GETARG_NAME(1))) : NULL;
+
+	if (source == NULL || source->broken == NULL)
+		PG_RETURN_NULL();
+	PG_RETURN_TEXT_P(cstring_to_text(source->broken));
 }

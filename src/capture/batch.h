@@ -56,6 +56,9 @@ typedef struct LcAnswer
 	bool		known;
 	bool		isnull;
 	Datum		value;			/* text is a palloc'd cstring */
+	bool		ahead;			/* nobody needs it yet … */
+	int			sqlstate;		/* … and it has failed: counts when somebody does; 0: it has not */
+	const char *message;
 } LcAnswer;
 
 /* Where answers are kept: of an event, of a subject's row, of its old row, of a run. */
@@ -96,6 +99,7 @@ typedef struct LcRun
 	int64		id;				/* 0: begun here */
 	LcVersion  *version;		/* NULL: one that capture need not know */
 	int			version_id;
+	bool		shadow;
 	char	   *workflow;
 	TimestampTz entered_at;
 	TimestampTz ended_at;		/* DT_NOEND: active */
@@ -339,6 +343,7 @@ extern void lc_subjects_update(LcBatch *batch);
 extern void lc_subjects_delete(LcLifecycle *lc, Datum *keys, int n, TimestampTz at);
 
 /* match.c */
+extern void lc_ask_ahead(LcBatch *batch, LcSubject *subject, LcEvent *event, LcCondition *condition);
 extern LcAnswer *lc_ask(LcBatch *batch, LcSubject *subject, LcEvent *event, LcRun *run, bool old, LcCondition *condition);
 extern void lc_match(LcBatch *batch);
 extern bool lc_answer_true(LcAnswer *answer);
@@ -358,6 +363,7 @@ extern bool lc_loops(LcBatch *batch, LcSubject *subject, LcRule *rule, LcVersion
 
 /* runs.c */
 extern void lc_load_runs(LcBatch *batch);
+extern Datum lc_event_context(LcBatch *batch, LcEvent *event);
 extern void lc_change_runs(LcBatch *batch);
 extern void lc_insert_runs(LcBatch *batch);
 

@@ -27,24 +27,44 @@ lc_rule_from(const LcRule *rule, int stage)
 	return !rule->entry && rule->to != stage && (rule->from_any || bms_is_member(stage, rule->from));
 }
 
+/* The one of several conditions that is for the event; NULL: none is. */
+static LcCondition *
+condition_of(LcEvent *event, LcCondition **conditions, int n)
+{
+	LcCondition *condition = event ? lc_condition_for(conditions, n, event->source->table) : NULL;
+
+	return condition ? condition : lc_condition_for(conditions, n, InvalidOid);
+}
+
 static Truth
 holds(LcBatch *batch, LcSubject *subject, LcEvent *event, LcRun *run, LcCondition **conditions, int n)
 {
-	LcCondition *condition = NULL;
+	LcCondition *condition;
 	LcAnswer   *answer;
 
 	if (n == 0)
 		return TRUE_NOW;
-	if (event)
-		condition = lc_condition_for(conditions, n, event->source->table);
-	if (condition == NULL)
-		condition = lc_condition_for(conditions, n, InvalidOid);
+	condition = condition_of(event, conditions, n);
 	if (condition == NULL)
 		return FALSE_NOW;
 	answer = lc_ask(batch, subject, event, run, false, condition);
 	if (!answer->known)
 		return PENDING;
 	return lc_answer_true(answer) ? TRUE_NOW : FALSE_NOW;
+}
+
+/* Does the condition of a rule hold, when it is decided that those before it do not? Else it may be needed. */
+static Truth
+rule_holds(LcBatch *batch, LcSubject *subject, LcEvent *event, const LcRule *rule, bool decided)
+{
+	LcCondition *condition;
+
+	if (decided)
+		return holds(batch, subject, event, NULL, rule->conditions, rule->nconditions);
+	condition = condition_of(event, rule->conditions, rule->nconditions);
+	if (condition)
+		lc_ask_ahead(batch, subject, event, condition);
+	return PENDING;
 }
 
 static bool
@@ -195,6 +215,13 @@ may_enter_again(LcBatch *batch, LcSubject *subject, LcVersion *version, LcRun *r
 	return lc_subject_add(batch, subject, run->entered_at, version->reentry, &end) && at >= end;
 }
 
+/* Was it a run in the shadow, which has ended, and the workflow is live now? It does not count. */
+static bool
+is_rehearsal(LcRun *run, LcVersion *version)
+{
+	return run->shadow && !version->shadow && run->ended_at != DT_NOEND;
+}
+
 /* Begins a run unless the workflow's rule of re-entry forbids it. */
 static bool
 begin_run(LcBatch *batch, LcSubject *subject, LcVersion *version, TimestampTz at)
@@ -204,7 +231,7 @@ begin_run(LcBatch *batch, LcSubject *subject, LcVersion *version, TimestampTz at
 
 	for (run = subject->runs; run; run = run->next)
 	{
-		if (strcmp(run->workflow, version->workflow) != 0)
+		if (strcmp(run->workflow, version->workflow) != 0 || is_rehearsal(run, version))
 			continue;
 		again = true;
 		if (!may_enter_again(batch, subject, version, run, at))
@@ -218,12 +245,16 @@ begin_run(LcBatch *batch, LcSubject *subject, LcVersion *version, TimestampTz at
 	run = palloc0(sizeof(LcRun));
 	run->version = version;
 	run->version_id = version->id;
+	run->shadow = version->shadow;
 	run->workflow = version->workflow;
 	run->entered_at = at;
 	run->ended_at = DT_NOEND;
 	run->converted_at = DT_NOEND;
 	run->begun = true;
 	run->born = subject->event;
+	run->has_context = batch->capture->exits_read_context && version->keeps_event && run->born;
+	if (run->has_context)
+		run->context = lc_event_context(batch, run->born);
 	run->next = subject->runs;
 	subject->runs = run;
 	return true;
@@ -337,11 +368,14 @@ fold_settle(LcBatch *batch, LcSubject *subject)
 			if (rule->trigger != LC_RULE_CONDITION || !lc_rule_from(rule, subject->stage) || batch->capture->rule_quarantined[i] ||
 				!(subject->any_column || reads_changed(rule->conditions[0], subject)))
 				continue;
-			truth = holds(batch, subject, NULL, NULL, rule->conditions, rule->nconditions);
+			truth = rule_holds(batch, subject, NULL, rule, decided);
 			if (truth == PENDING)
 				decided = false;
-			else if (truth == TRUE_NOW && winner == NULL)
+			else if (truth == TRUE_NOW)
+			{
 				winner = rule;
+				break;
+			}
 		}
 	if (!decided)
 		return false;
@@ -443,7 +477,7 @@ ask_ahead(LcBatch *batch, LcSubject *subject)
 
 			if (condition && !condition->reads_subject && !rule->entry && of_source(rule->source, event) &&
 				!batch->capture->rule_quarantined[rule - batch->lc->rules])
-				(void) lc_ask(batch, subject, event, NULL, false, condition);
+				lc_ask_ahead(batch, subject, event, condition);
 		}
 		foreach(cell, event->listener->entries)
 		{
@@ -451,7 +485,7 @@ ask_ahead(LcBatch *batch, LcSubject *subject)
 			LcCondition *condition = lc_condition_for(trigger->conditions, trigger->nconditions, event->source->table);
 
 			if (condition && !condition->reads_subject && batch->enroll && trigger->version->enrolls && of_source(trigger->source, event))
-				(void) lc_ask(batch, subject, event, NULL, false, condition);
+				lc_ask_ahead(batch, subject, event, condition);
 		}
 	}
 }
@@ -495,14 +529,13 @@ fold_event_rules(LcBatch *batch, LcSubject *subject)
 		if (!lc_rule_from(rule, subject->stage) || !of_source(rule->source, event) ||
 			batch->capture->rule_quarantined[rule - batch->lc->rules])
 			continue;
-		truth = holds(batch, subject, event, NULL, rule->conditions, rule->nconditions);
+		truth = rule_holds(batch, subject, event, rule, decided);
 		if (truth == PENDING)
 			decided = false;
-		else if (truth == TRUE_NOW && winner == NULL)
+		else if (truth == TRUE_NOW)
 		{
 			winner = rule;
-			if (decided)
-				break;
+			break;
 		}
 	}
 	if (!decided)

@@ -40,6 +40,8 @@ typedef struct AskGroup
 	LcAsk	  **asks;
 } AskGroup;
 
+static void count_failure(LcBatch *batch, LcSubject *subject, LcCondition *condition, int sqlstate, const char *message);
+
 static TimestampTz give_up_at = 0;	/* 0: the condition that is asked has not taken too long yet */
 
 static LcPlace *
@@ -67,12 +69,9 @@ as_of(LcBatch *batch, LcSubject *subject, LcEvent *event, LcCondition *condition
 	return event ? event->at : subject->replay->at;
 }
 
-/*
- * The answer to a question, if it is known; else the question is noted for the next lc_match. Answers that depend on the stage of a subject hold
- * until it changes.
- */
-LcAnswer *
-lc_ask(LcBatch *batch, LcSubject *subject, LcEvent *event, LcRun *run, bool old, LcCondition *condition)
+/* The answer to a question, which is noted for the next lc_match when it is new. */
+static LcAnswer *
+note_question(LcBatch *batch, LcSubject *subject, LcEvent *event, LcRun *run, bool old, LcCondition *condition, bool *is_new)
 {
 	TimestampTz at = as_of(batch, subject, event, condition);
 	LcEvent    *of = OidIsValid(condition->event_table) || at != DT_NOBEGIN ? event : NULL;
@@ -83,7 +82,11 @@ lc_ask(LcBatch *batch, LcSubject *subject, LcEvent *event, LcRun *run, bool old,
 
 	for (answer = place->answers; answer; answer = answer->next)
 		if (answer->condition == condition && answer->version == version && answer->event == of && answer->as_of == at)
+		{
+			*is_new = false;
 			return answer;
+		}
+	*is_new = true;
 	answer = palloc0(sizeof(LcAnswer));
 	answer->condition = condition;
 	answer->version = version;
@@ -121,6 +124,39 @@ lc_ask(LcBatch *batch, LcSubject *subject, LcEvent *event, LcRun *run, bool old,
 	}
 	ask->answers[ask->n++] = answer;
 	return answer;
+}
+
+/*
+ * The answer to a question, if it is known; else the question is noted for the next lc_match. Answers that depend on the stage of a subject hold
+ * until it changes.
+ */
+LcAnswer *
+lc_ask(LcBatch *batch, LcSubject *subject, LcEvent *event, LcRun *run, bool old, LcCondition *condition)
+{
+	bool		is_new;
+	LcAnswer   *answer = note_question(batch, subject, event, run, old, condition, &is_new);
+
+	if (answer->ahead && answer->sqlstate != 0)
+		count_failure(batch, subject, condition, answer->sqlstate, answer->message);
+	answer->ahead = false;
+	return answer;
+}
+
+/*
+ * Notes a question whose answer may be needed later. An error counts only then: a rule must not fail that was not to be asked. Where errors are raised
+ * nothing is asked ahead.
+ */
+void
+lc_ask_ahead(LcBatch *batch, LcSubject *subject, LcEvent *event, LcCondition *condition)
+{
+	bool		is_new;
+	LcAnswer   *answer;
+
+	if (lc_guc_on_error == LC_ON_ERROR_RAISE)
+		return;
+	answer = note_question(batch, subject, event, NULL, false, condition, &is_new);
+	if (is_new)
+		answer->ahead = true;
 }
 
 static bool
@@ -307,22 +343,15 @@ lc_record_failure(LcBatch *batch, Datum subject, const char *kind, const char *n
 	batch->failures = lappend(batch->failures, failure);
 }
 
-/* One condition failed for one row: it is not true there. */
 static void
-fail(LcBatch *batch, LcCondition *condition, LcAsk *ask, ErrorData *error)
+count_failure(LcBatch *batch, LcSubject *subject, LcCondition *condition, int sqlstate, const char *message)
 {
 	LcLifecycle *lc = batch->lc;
 	const char *kind;
 	const char *name;
 	LcRule	   *rule = owner_of(lc, condition, &kind, &name);
 
-	for (int i = 0; i < ask->n; i++)
-		if (ask->answers[i]->condition == condition)
-		{
-			ask->answers[i]->known = true;
-			ask->answers[i]->isnull = true;
-		}
-	lc_record_failure(batch, ask->subject->key, kind, name, error->sqlerrcode, error->message);
+	lc_record_failure(batch, subject->key, kind, name, sqlstate, message);
 	if (rule == NULL)
 		return;
 	batch->tallies[rule - lc->rules].errors++;
@@ -331,10 +360,32 @@ fail(LcBatch *batch, LcCondition *condition, LcAsk *ask, ErrorData *error)
 		return;
 	batch->capture->rule_quarantined[rule - lc->rules] = true;
 	ereport(WARNING,
-			(errcode(error->sqlerrcode),
+			(errcode(sqlstate),
 			 errmsg("rule \"%s\" of lifecycle \"%s\" fails on every row and is skipped from now on", rule->name, lc->name),
-			 errdetail("The last error was: %s", error->message),
+			 errdetail("The last error was: %s", message),
 			 errhint("Correct it with define_transition, which puts it to work again.")));
+}
+
+/* One condition failed for one row: it is not true there. */
+static void
+fail(LcBatch *batch, LcCondition *condition, LcAsk *ask, const ErrorData *error)
+{
+	bool		needed = false;
+
+	for (int i = 0; i < ask->n; i++)
+	{
+		LcAnswer   *answer = ask->answers[i];
+
+		if (answer->condition != condition)
+			continue;
+		answer->known = true;
+		answer->isnull = true;
+		answer->sqlstate = error->sqlerrcode;
+		answer->message = error->message;
+		needed |= !answer->ahead;
+	}
+	if (needed)
+		count_failure(batch, ask->subject, condition, error->sqlerrcode, error->message);
 }
 
 static bool

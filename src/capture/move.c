@@ -152,6 +152,19 @@ workflow_argument(LcLifecycle *lc, const char *name)
 	return NULL;
 }
 
+/* What steps read as the event is a row of its table. */
+static void
+check_event(Jsonb *context)
+{
+	JsonbValue *event = getKeyJsonValueFromContainer(&context->root, "event", strlen("event"), NULL);
+
+	if (event && !(event->type == jbvBinary && JsonContainerIsObject(event->val.binary.data)))
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("event in context must be a JSON object"),
+				 errhint("It stands for the row of the event that begins a run.")));
+}
+
 /* The context of a run by hand, which templates and conditions read by name: an object, or NULL. */
 static Jsonb *
 context_argument(FunctionCallInfo fcinfo, int argument)
@@ -166,6 +179,7 @@ context_argument(FunctionCallInfo fcinfo, int argument)
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("context must be a JSON object"),
 				 errhint("Write for example '{\"coupon\": \"SPRING\"}', which templates read as enrollment.context.coupon.")));
+	check_event(context);
 	return context;
 }
 

@@ -477,14 +477,14 @@ run_extension(const char *sql, const char *lifecycle, const char *position, Prog
 }
 
 static void
-finish(const char *lifecycle)
+finish(const char *lifecycle, bool waived)
 {
 	LcIdentity	saved;
-	Oid			types[1] = {TEXTOID};
-	Datum		args[1] = {CStringGetTextDatum(lifecycle)};
+	Oid			types[2] = {TEXTOID, BOOLOID};
+	Datum		args[2] = {CStringGetTextDatum(lifecycle), BoolGetDatum(waived)};
 
 	lc_identity_extension(&saved);
-	lc_run_args("UPDATE lifecycle.lifecycles SET enrolls = true WHERE name = $1 AND NOT enrolls", 1, types, args, NULL);
+	lc_run_args("UPDATE lifecycle.lifecycles SET enrolls = true, waived = $2 WHERE name = $1 AND (NOT enrolls OR waived AND NOT $2)", 2, types, args, NULL);
 	lc_identity_restore(&saved);
 }
 
@@ -534,7 +534,7 @@ lifecycle_backfill(PG_FUNCTION_ARGS)
 					  "transitions = transitions + $5, updated_at = pg_catalog.clock_timestamp() WHERE lifecycle = $1" :
 					  "UPDATE lifecycle.backfills SET position = NULL, finished_at = pg_catalog.clock_timestamp() WHERE lifecycle = $1", lifecycle, more ? position : NULL, &progress);
 		if (!more)
-			finish(lifecycle);
+			finish(lifecycle, false);
 		total.subjects += progress.subjects;
 		total.events += progress.events;
 		total.transitions += progress.transitions;
@@ -557,7 +557,7 @@ lifecycle_waive_backfill(PG_FUNCTION_ARGS)
 
 	lc_check_definer(lc_lifecycle_get(lifecycle, false));
 	SPI_connect();
-	finish(lifecycle);
+	finish(lifecycle, true);
 	SPI_finish();
 	PG_RETURN_VOID();
 }

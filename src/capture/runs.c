@@ -55,6 +55,7 @@ add_run(LcBatch *batch, LcSubject *subject, const Datum *values, const bool *nul
 	run->id = DatumGetInt64(values[RUN_ID]);
 	run->version_id = DatumGetInt32(values[RUN_VERSION_ID]);
 	run->version = lc_version_by_id(batch->lc, run->version_id);
+	run->shadow = DatumGetBool(values[RUN_SHADOW]);
 	run->workflow = run->version ? run->version->workflow : TextDatumGetCString(values[RUN_WORKFLOW]);
 	run->entered_at = DatumGetTimestampTz(values[RUN_ENTERED]);
 	run->ended_at = time_or_noend(values[RUN_ENDED], nulls[RUN_ENDED]);
@@ -258,8 +259,8 @@ lc_change_runs(LcBatch *batch)
 }
 
 /* {"event": the row of the event}, of the columns kept of it, which are all of them when a workflow keeps its event. */
-static Datum
-event_context(LcBatch *batch, LcEvent *event)
+Datum
+lc_event_context(LcBatch *batch, LcEvent *event)
 {
 	LcColumns  *columns = lc_source_columns(batch->lc, event->source);
 	Relation	rel = table_open(event->source->table, AccessShareLock);
@@ -349,7 +350,7 @@ lc_insert_runs(LcBatch *batch)
 			lc_set(values, nulls, RUN_SUBJECT, batch->subjects[i].key);
 			lc_set(values, nulls, RUN_VERSION, Int32GetDatum(run->version->number));
 			lc_set(values, nulls, RUN_VERSION_ID, Int32GetDatum(run->version_id));
-			lc_set(values, nulls, RUN_SHADOW, BoolGetDatum(run->version->shadow));
+			lc_set(values, nulls, RUN_SHADOW, BoolGetDatum(run->shadow));
 			lc_set_text(values, nulls, RUN_WORKFLOW, run->workflow);
 			lc_set_text(values, nulls, RUN_KEY, "");
 			lc_set(values, nulls, RUN_ENTERED, TimestampTzGetDatum(run->entered_at));
@@ -369,7 +370,7 @@ lc_insert_runs(LcBatch *batch)
 				first->program = run->version_id;
 				first->step = run->version->first_step;
 				first->kind = LC_DUE_STEP;
-				first->shadow = run->version->shadow;
+				first->shadow = run->shadow;
 				first->turns = Min(batch->subjects[i].turns, LC_MAX_TURNS);
 			}
 			if (run->converted)
@@ -377,7 +378,7 @@ lc_insert_runs(LcBatch *batch)
 			if (run->has_context)
 				lc_set(values, nulls, RUN_CONTEXT, run->context);
 			else if (run->born && run->version->keeps_event)
-				lc_set(values, nulls, RUN_CONTEXT, event_context(batch, run->born));
+				lc_set(values, nulls, RUN_CONTEXT, lc_event_context(batch, run->born));
 			lc_bulk_add(bulk, values, nulls);
 			MemoryContextSwitchTo(old);
 			MemoryContextReset(row);

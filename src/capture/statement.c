@@ -254,7 +254,7 @@ run_field(LcRun *run, LcFieldKind kind, bool *isnull)
 		case LC_FIELD_RUN_VERSION_ID:
 			return Int32GetDatum(run->version_id);
 		case LC_FIELD_RUN_SHADOW:
-			return BoolGetDatum(run->version && run->version->shadow);
+			return BoolGetDatum(run->shadow);
 		case LC_FIELD_RUN_WORKFLOW:
 			return CStringGetTextDatum(run->workflow);
 		case LC_FIELD_RUN_KEY:

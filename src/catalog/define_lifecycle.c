@@ -699,6 +699,30 @@ check_schema_is_ours(LcLifecycle *lc)
 				 errhint("Drop it, or move it to another schema with ALTER TABLE … SET SCHEMA ….")));
 }
 
+/* Nor are columns of other tables that have the type of its stages. */
+static void
+check_stage_type_unused(LcLifecycle *lc)
+{
+	Oid			type = NAMEOID;
+	Datum		value = CStringGetDatum(lc->schema);
+
+	lc_run_args("SELECT a.attrelid, a.attname FROM pg_catalog.pg_type t JOIN pg_catalog.pg_namespace n ON n.oid = t.typnamespace "
+				"JOIN pg_catalog.pg_attribute a ON a.atttypid IN (t.oid, t.typarray) AND NOT a.attisdropped "
+				"JOIN pg_catalog.pg_class c ON c.oid = a.attrelid AND c.relkind IN ('r', 'p', 'f', 'm') AND c.relpersistence <> 't' "
+				"WHERE n.nspname = $1 AND t.typname = 'stage' AND c.relnamespace <> n.oid ORDER BY a.attrelid, a.attnum LIMIT 1", 1, &type, &value, NULL);
+	if (SPI_processed > 0)
+	{
+		bool		isnull;
+		Oid			table = DatumGetObjectId(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull));
+		char	   *column = SPI_getvalue(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 2);
+
+		ereport(ERROR,
+				(errcode(ERRCODE_DEPENDENT_OBJECTS_STILL_EXIST),
+				 errmsg("column \"%s\" of table %s has the type of the stages of lifecycle \"%s\"", column, lc_qualified_name(table), lc->name),
+				 errhint("Keep it as text: ALTER TABLE %s ALTER %s TYPE text.", lc_qualified_name(table), quote_identifier(column))));
+	}
+}
+
 static bool
 is_counter_of(Oid database, const char *lifecycle, int rule_id, void *arg)
 {
@@ -738,6 +762,7 @@ lifecycle_drop_lifecycle(PG_FUNCTION_ARGS)
 				 errhint("It belongs to %s. A superuser can drop it, or give it away with ALTER SCHEMA %s OWNER TO ….",
 						 quote_identifier(GetUserNameFromId(owner, false)), lc->quoted_schema)));
 	check_schema_is_ours(lc);
+	check_stage_type_unused(lc);
 	drop_all_triggers(lc);
 	lc_identity_extension(&saved);
 	for (int i = 0; i < lengthof(tables); i++)

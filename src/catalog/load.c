@@ -547,6 +547,19 @@ rule_trigger(const char *on_event, const char *condition, Interval *after, const
 	return condition ? LC_RULE_CONDITION : LC_RULE_ALLOWED;
 }
 
+/* A stage that a rule names; when somebody has taken that away the lifecycle does nothing until it is mended. */
+static int
+stage_of_rule(LcLifecycle *lc, const LcRule *rule, const char *stage)
+{
+	int			index = lc_stage_by_name(lc, stage);
+
+	if (index != LC_NO_STAGE)
+		return index;
+	mark_broken(lc, psprintf("transition \"%s\" names stage \"%s\", which does not exist", rule->name, stage),
+				psprintf("See lifecycle.verify('%s').", lc->name));
+	return 0;
+}
+
 static void
 load_rules(LcLifecycle *lc)
 {
@@ -575,14 +588,14 @@ load_rules(LcLifecycle *lc)
 		rule->name = text_of(i, 2);
 		rule->entry = strcmp(from, "entry") == 0;
 		rule->from_any = strcmp(from, "any") == 0;
-		rule->to = lc_stage_by_name(lc, text_of(i, 4));
+		rule->to = stage_of_rule(lc, rule, text_of(i, 4));
 		rule->event = text_of(i, 5);
 		rule->source = text_of(i, 6);
 		rule->after = interval_of(i, 8);
 		without = text_of(i, 9);
 		rule->priority = int_of(i, 11);
 		for (stage = strtok(text_of(i, 12), "\001"); stage != NULL; stage = strtok(NULL, "\001"))
-			rule->from = bms_add_member(rule->from, lc_stage_by_name(lc, stage));
+			rule->from = bms_add_member(rule->from, stage_of_rule(lc, rule, stage));
 		rule->trigger = rule_trigger(rule->event, function, rule->after, without, date);
 		if (without)
 			rule->event = without;

@@ -118,6 +118,37 @@ check_channel(Definition *definition, LcNode *step, const char *what)
 	return column;
 }
 
+/* The first place of a word in a text, in any case; NULL: there is none. */
+static const char *
+find_word(const char *text, const char *word)
+{
+	int			length = strlen(word);
+
+	for (; *text; text++)
+		if (pg_strncasecmp(text, word, length) == 0)
+			return text;
+	return NULL;
+}
+
+/* May this read enrollment.context, or all of enrollment? Says so once too often rather than not. */
+static bool
+may_read_context(const char *text)
+{
+	if (find_word(text, "context"))
+		return true;
+	while ((text = find_word(text, "enrollment")) != NULL)
+	{
+		text += strlen("enrollment");
+		text += strspn(text, " \t\r\n\"");
+		if (*text != '.')
+			return true;
+		text += 1 + strspn(text + 1, " \t\r\n");
+		if (*text == '*')
+			return true;
+	}
+	return false;
+}
+
 static void
 check_template(Definition *definition, char *template, const char *what)
 {
@@ -168,14 +199,14 @@ check_step(Definition *definition, LcNode *step)
 			case LC_ARGUMENT_CONDITION:
 			case LC_ARGUMENT_RECIPIENTS:
 			case LC_ARGUMENT_STATEMENT:
-				definition->keeps_event |= strstr(argument->text, "context") != NULL;
+				definition->keeps_event |= may_read_context(argument->text);
 				break;
 			default:
 				break;
 		}
 	}
 	if (step->only_if != NULL)
-		definition->keeps_event |= strstr(step->only_if, "context") != NULL;
+		definition->keeps_event |= may_read_context(step->only_if);
 	pfree(what);
 }
 
@@ -321,6 +352,7 @@ bind_trigger(Definition *definition, LcNode *trigger, const char *role, int posi
 	{
 		if (trigger->kind->arguments[i].type != LC_ARGUMENT_CONDITION || !trigger->arguments[i].given)
 			continue;
+		definition->keeps_event |= run && may_read_context(trigger->arguments[i].text);
 		if (strcmp(trigger->kind->name, "on_event") == 0)
 			lc_bind_for_event(definition->lc, what, function, trigger->arguments[i].text,
 							  lc_node_argument(trigger, "name")->text, lc_node_argument(trigger, "source")->text, run);

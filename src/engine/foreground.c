@@ -19,7 +19,9 @@
 #include "fmgr.h"
 #include "guc.h"
 #include "miscadmin.h"
+#include "storage/proc.h"
 #include "utils/builtins.h"
+#include "utils/guc.h"
 #include "utils/jsonb.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
@@ -92,7 +94,11 @@ run_until(const char *name, TimestampTz until, int64 max_rows)
 {
 	LcQueueScan scan = {.low_water = DT_NOBEGIN};
 	int64		total = 0;
+	int			level = NewGUCNestLevel();
 
+	/* as of a worker: what runs is to find a deadlock before the application does, and gives way */
+	if (DeadlockTimeout > LC_DEADLOCK_TIMEOUT_MS)
+		(void) set_config_option("deadlock_timeout", psprintf("%d", LC_DEADLOCK_TIMEOUT_MS), PGC_SUSET, PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
 	while (total < max_rows)
 	{
 		LcLifecycle *lc = lc_lifecycle_get(name, true);
@@ -106,6 +112,7 @@ run_until(const char *name, TimestampTz until, int64 max_rows)
 			break;
 		total += done;
 	}
+	AtEOXact_GUC(true, level);
 	return total;
 }
 

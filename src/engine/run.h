@@ -8,6 +8,8 @@
 #ifndef LC_RUN_H
 #define LC_RUN_H
 
+#define LC_DEADLOCK_TIMEOUT_MS 50	/* what runs is the victim of a deadlock, and not the application */
+
 #include "catalog/definitions.h"
 #include "catalog/owner.h"
 #include "engine/due.h"

@@ -14,6 +14,7 @@ CREATE TABLE lifecycle.lifecycles (
     replicated    boolean NOT NULL DEFAULT false,
     paused        boolean NOT NULL DEFAULT false,
     enrolls       boolean NOT NULL DEFAULT true,
+    waived        boolean NOT NULL DEFAULT false,
     format        integer NOT NULL DEFAULT 1,
     created_at    timestamptz NOT NULL DEFAULT pg_catalog.now()
 );
@@ -31,6 +32,7 @@ COMMENT ON COLUMN lifecycle.lifecycles.simulated IS 'Obeys lifecycle.clock inste
 COMMENT ON COLUMN lifecycle.lifecycles.replicated IS 'Rows of on_table that logical replication writes are captured too.';
 COMMENT ON COLUMN lifecycle.lifecycles.paused IS 'The worker leaves the due queue of this lifecycle alone.';
 COMMENT ON COLUMN lifecycle.lifecycles.enrolls IS 'False on a table that had rows, until backfill or a waiver: nobody is enrolled in a workflow.';
+COMMENT ON COLUMN lifecycle.lifecycles.waived IS 'The rows that the table had are taken in with their first events: waive_backfill was called, and no backfill since.';
 COMMENT ON COLUMN lifecycle.lifecycles.format IS 'Format of the state tables, raised by lifecycle.upgrade_lifecycle.';
 
 CREATE TABLE lifecycle.stages (
@@ -168,7 +170,7 @@ COMMENT ON COLUMN lifecycle.workflow_versions.created_at IS 'When it was defined
 COMMENT ON COLUMN lifecycle.workflow_versions.created_by IS 'The role that defined it.';
 COMMENT ON COLUMN lifecycle.workflow_versions.entry IS 'Entry triggers: an array of trigger objects. Their conditions are bound in workflow_triggers.';
 COMMENT ON COLUMN lifecycle.workflow_versions.reentry IS 'once, always (after the previous run ended) or an interval since the previous entry.';
-COMMENT ON COLUMN lifecycle.workflow_versions.keeps_event IS 'A step or its template reads the event of the entry: it is stored in the context of the run.';
+COMMENT ON COLUMN lifecycle.workflow_versions.keeps_event IS 'A step, its template, an exit or a goal may read the event of the entry: it is stored in the context of the run.';
 
 CREATE TABLE lifecycle.workflow_triggers (
     version_id         integer NOT NULL,

@@ -56,7 +56,7 @@ Errors: reserved or too long names, a partition, a table without a usable key, o
 CREATE FUNCTION lifecycle.drop_lifecycle(lifecycle text) RETURNS void
     LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'lifecycle_drop_lifecycle';
 COMMENT ON FUNCTION lifecycle.drop_lifecycle(text) IS
-'Drops a lifecycle: its triggers, its definitions and its schema with all state, and the views that others have on it. Errors: no such lifecycle, not the owner of its table, tables of others in its schema.';
+'Drops a lifecycle: its triggers, its definitions and its schema with all state, and the views that others have on it. Errors: no such lifecycle, not the owner of its table, tables of others in its schema, columns elsewhere of the type of its stages.';
 
 CREATE FUNCTION lifecycle._missing_function(name text) RETURNS boolean
     LANGUAGE c STABLE STRICT PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS 'MODULE_PATHNAME', 'lifecycle__missing_function';

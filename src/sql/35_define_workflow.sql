@@ -31,7 +31,7 @@ CREATE FUNCTION lifecycle.define_workflow(
     LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'lifecycle_define_workflow';
 COMMENT ON FUNCTION lifecycle.define_workflow(text, text, text, jsonb, jsonb, jsonb, text, jsonb) IS
 'Defines a workflow: a new one, or the next version of an existing one. Runs finish the version they began with.
-state: draft (checked, does nothing), shadow (runs, but sends and changes nothing) or live. entry: a trigger or several; NULL: by hand only. exit: triggers that end a run. goal: goal(trigger, within, exit) or triggers. reentry: once, always (after the previous run has ended) or an interval since the previous entry. steps: steps(…) or one step.
+state: draft (checked, does nothing), shadow (runs, but sends and changes nothing; a run that has ended does not count for reentry once it is live) or live. entry: a trigger or several; NULL: by hand only. exit: triggers that end a run. goal: goal(trigger, within, exit) or triggers. reentry: once, always (after the previous run has ended) or an interval since the previous entry. steps: steps(…) or one step.
 Conditions are SQL over the subject''s row (by the lifecycle''s name), subject, enrollment and, in on_event, event; they are bound now, under the search_path of the caller.
 Returns created, unchanged or replaced; another state alone makes no new version. Takes a SHARE ROW EXCLUSIVE lock on lifecycle.lifecycles, bounded by lock_timeout.
 Errors: unknown kinds, arguments, stages, events, event sources or templates; a channel without an address; SQL that does not bind; labels used twice; steps that cannot be reached; more than 10,000 steps or 100 levels; delays below zero or over 100 years; a draft in place of a workflow with active runs.';

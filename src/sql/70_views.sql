@@ -16,7 +16,8 @@ CREATE FUNCTION lifecycle._now(lifecycle name) RETURNS timestamptz
 COMMENT ON FUNCTION lifecycle._now(name) IS 'Private: the time now, by the virtual clock for a simulated lifecycle.';
 
 -- Whoever asks reads tables of somebody else, with his own rights. A cast that their owner has made for a type of his own would be a function that
--- runs with those rights, so types must be the prototypes', and the one that is the owner's, the stage, must have no such cast.
+-- runs with those rights, so types must be the prototypes', and the one that is the owner's, the stage, must have no such cast. Nor may
+-- an index of theirs call a function of his.
 CREATE FUNCTION lifecycle._strange_type(lifecycle name, schema name) RETURNS text
     LANGUAGE sql STABLE PARALLEL SAFE
     BEGIN ATOMIC
@@ -34,6 +35,15 @@ CREATE FUNCTION lifecycle._strange_type(lifecycle name, schema name) RETURNS tex
             SELECT 2, format('type %I.stage has a cast with a function', $2)
              WHERE EXISTS (SELECT FROM stage s JOIN pg_cast c ON c.castsource IN (s.oid, s.typarray) OR c.casttarget IN (s.oid, s.typarray)
                             WHERE c.castfunc <> 0)
+            UNION ALL
+            -- the planner runs the functions of an index, whoever asks
+            SELECT 4, format('index %I of table %I.%I calls %s', i.relname, $2, c.relname, d.refobjid::regprocedure)
+              FROM unnest('{subjects,transitions,enrollments,activity,messages,failures,_due}'::name[]) AS t (name)
+                   JOIN pg_namespace n ON n.nspname = $2
+                   JOIN pg_class c ON c.relnamespace = n.oid AND c.relname = t.name
+                   JOIN pg_index x ON x.indrelid = c.oid
+                   JOIN pg_class i ON i.oid = x.indexrelid
+                   JOIN pg_depend d ON d.classid = 'pg_class'::regclass AND d.objid = i.oid AND d.refclassid = 'pg_proc'::regclass
             UNION ALL
             SELECT 3, format('column %I of table %I.%I must be of type %s', p.attname, $2, c.relname, coalesce(format_type(e.wanted, NULL), 'smallint, integer, bigint, uuid or text, and so must be the key'))
               FROM unnest('{subjects,transitions,enrollments,activity,messages,failures,_due}'::name[]) WITH ORDINALITY AS t (name, place)

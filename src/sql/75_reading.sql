@@ -21,6 +21,11 @@ CREATE FUNCTION lifecycle._zones(lifecycle name) RETURNS SETOF record
     AS 'MODULE_PATHNAME', 'lifecycle__zones';
 COMMENT ON FUNCTION lifecycle._zones(name) IS 'Private: key and time zone of each subject of a lifecycle that has a time-zone expression, for those who may read all its subjects.';
 
+CREATE FUNCTION lifecycle._local_sum(lifecycle name, key text, at timestamptz, after interval) RETURNS timestamptz
+    LANGUAGE c STABLE STRICT PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+    AS 'MODULE_PATHNAME', 'lifecycle__local_sum';
+COMMENT ON FUNCTION lifecycle._local_sum(name, text, timestamptz, interval) IS 'Private: so long after a time, by the calendar of a subject''s time zone; of UTC for those who may not read all subjects.';
+
 CREATE FUNCTION lifecycle.funnel(lifecycle name, stages text[], within interval DEFAULT NULL,
                                  since timestamptz DEFAULT NULL, until timestamptz DEFAULT NULL)
     RETURNS TABLE (step integer, stage text, subjects bigint, conversion numeric, step_conversion numeric, median_time interval)
@@ -31,7 +36,7 @@ DECLARE
     zones text := '(SELECT NULL::text) AS z (zone) ON true';
     wrong text;
 BEGIN
-    IF coalesce(cardinality(stages), 0) NOT BETWEEN 1 AND 100 OR array_position(stages, NULL) IS NOT NULL THEN
+    IF coalesce(cardinality(stages), 0) NOT BETWEEN 1 AND 100 OR EXISTS (SELECT FROM unnest(stages) AS asked WHERE asked IS NULL) THEN
         RAISE EXCEPTION 'a funnel needs 1 to 100 stages, none of them null'
             USING ERRCODE = 'invalid_parameter_value',
                   HINT = 'Name them in order, as in funnel(''customer'', ''{awareness,conversion}'').';
@@ -259,7 +264,7 @@ WITH clock AS (
            LEFT JOIN lifecycle.workflows w ON w.lifecycle = %2$L AND w.name = st.workflow
      WHERE d.subject_id = %3$L::%4$s AND d.kind IN ('s', 'w') AND l.name = %2$L
     UNION ALL
-    SELECT 2, ARRAY[1, d.program], greatest(d.due_at, last.at + r.after),
+    SELECT 2, ARRAY[1, d.program], greatest(d.due_at, lifecycle._local_sum(%2$L, %3$L, last.at, r.after)),
            format('next: to %%s %%s', r.to_stage,
                   CASE WHEN r.without_event IS NULL THEN lifecycle._rule_words(r) ELSE format('unless %%s before', r.without_event) END),
            concat_ws('; ', format('rule "%%s"', r.name),

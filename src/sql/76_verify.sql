@@ -4,6 +4,11 @@
 -- %4$I the key column there. All queries of one call see the same snapshot, since verify is STABLE. They are set-based: at most one
 -- pass over each state table.
 
+CREATE FUNCTION lifecycle._source_problem(lifecycle name, source name) RETURNS text
+    LANGUAGE c STABLE STRICT PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+    AS 'MODULE_PATHNAME', 'lifecycle__source_problem';
+COMMENT ON FUNCTION lifecycle._source_problem(name, name) IS 'Private: why the rows of an event source cannot be read, in words; NULL: they can, or there is no such source.';
+
 CREATE FUNCTION lifecycle._invariants() RETURNS TABLE (invariant text, query text)
     LANGUAGE sql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
     AS $invariants$
@@ -54,7 +59,7 @@ $query$),
 ('a row in the subject table is a subject', $query$
     SELECT t.%4$I::text, format('it is in no stage; CALL lifecycle.backfill(%%L) takes it in', l.name)
       FROM lifecycle.lifecycles l, %3$s AS t
-     WHERE l.name = %2$L AND l.enrolls
+     WHERE l.name = %2$L AND l.enrolls AND NOT l.waived
        AND NOT EXISTS (SELECT FROM %1$I.subjects s WHERE s.subject_id = t.%4$I)
 $query$),
 ('a workflow runs once at a time for a subject and key', $query$
@@ -192,6 +197,11 @@ $query$),
      WHERE l.event IS NOT NULL
        AND NOT EXISTS (SELECT FROM lifecycle.event_sources s
                         WHERE s.lifecycle = %2$L AND (l.source IS NULL OR s.name = l.source) AND (s.event_name IS NULL OR s.event_name = l.event))
+$query$),
+('event sources can be read', $query$
+    SELECT NULL, format('event source "%%s" is not captured: %%s', s.name, lifecycle._source_problem(s.lifecycle, s.name))
+      FROM lifecycle.event_sources s
+     WHERE s.lifecycle = %2$L AND lifecycle._source_problem(s.lifecycle, s.name) IS NOT NULL
 $query$),
 ('the tables of event sources exist', $query$
     SELECT NULL, format('event source "%%s" has lost its table: define it on another one, or call lifecycle.drop_event_source(%%L, %%L)',

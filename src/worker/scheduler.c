@@ -261,7 +261,7 @@ pin_settings(void)
 		{"transaction_timeout", "0"},
 		{"lock_timeout", "0"},
 		{"idle_in_transaction_session_timeout", "0"},
-		{"deadlock_timeout", "50ms"},	/* it shall be the victim, not the application */
+		{"deadlock_timeout", CppAsString2(LC_DEADLOCK_TIMEOUT_MS)},	/* it shall be the victim, not the application */
 		{"session_replication_role", "origin"},
 		{"jit", "off"},
 		{"application_name", "lifecycle scheduler"},

@@ -1,6 +1,6 @@
 -- Owners of lifecycles who mean harm, or who have altered what is theirs: nobody else's rights are theirs to use, and nothing crashes.
 \ir shop.psql
-SELECT plan(44);
+SELECT plan(49);
 CREATE ROLE lc_mallory;
 GRANT CREATE ON DATABASE :"DBNAME" TO lc_mallory;
 GRANT ALL ON SCHEMA scenario TO lc_mallory;
@@ -51,6 +51,18 @@ DROP CAST (loot.stage AS text);
 DROP CAST (text AS loot.stage);
 CREATE CAST (loot.stage AS text) WITH INOUT;
 SELECT lives_ok($$ SELECT * FROM explain('loot', 1) $$, 'a cast without a function does no harm');
+-- nor the functions of an index, which the planner of any query calls
+SELECT is(trapped(), NULL, 'nothing ran');
+SET ROLE lc_mallory;
+CREATE FUNCTION still() RETURNS integer LANGUAGE plpgsql IMMUTABLE AS $$ BEGIN PERFORM scenario.spring('index'); RETURN 0; END $$;
+CREATE INDEX odd ON loot._due ((subject_id + still()));
+RESET ROLE;
+SELECT trapped();
+SELECT throws_like($$ SELECT * FROM explain('loot', 1) $$, '%index odd of table loot._due calls %still()%', 'an index with a function: explain refuses');
+SELECT matches((SELECT string_agg(detail, ', ') FROM verify('loot')), 'index odd of table loot._due calls ', '… verify says so');
+SELECT matches((SELECT string_agg(detail, ', ') FROM status() WHERE lifecycle = 'loot'), 'index odd of table loot._due calls ', '… status too');
+SELECT is(trapped(), NULL, 'and it did not run');
+DROP INDEX loot.odd;
 SET ROLE lc_mallory;
 DROP VIEW loot.waiting;
 ALTER TABLE loot.failures ALTER name TYPE word USING NULL;

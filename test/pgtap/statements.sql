@@ -1,7 +1,7 @@
 -- What one statement writes is folded once, at its end, in the order of the events' times: also with triggers of the user on the same table, errors
 -- that are caught, definitions that change under it, more rows than are kept at once, and through the root of partitions.
 \ir shop.psql
-SELECT plan(44);
+SELECT plan(45);
 CREATE TABLE log (id bigint, customer_id bigint NOT NULL, name text NOT NULL, at timestamptz NOT NULL, properties jsonb) PARTITION BY RANGE (at);
 CREATE TABLE log_jan PARTITION OF log FOR VALUES FROM ('2026-01-01') TO ('2026-02-01');
 CREATE TABLE log_feb PARTITION OF log FOR VALUES FROM ('2026-02-01') TO ('2026-03-01') PARTITION BY LIST (name);
@@ -163,6 +163,9 @@ SELECT throws_ok($$ SELECT define_lifecycle('member_event', 'passes', replicated
 CREATE TABLE member.notes (note text);
 SELECT throws_ok($$ SELECT drop_lifecycle('member') $$, '2BP01', 'schema "member" of lifecycle "member" also has table "notes"', 'what is not the lifecycle''s is not dropped');
 DROP TABLE member.notes;
+CREATE TABLE notes (note text, seen_in member.stage);
+SELECT throws_ok($$ SELECT drop_lifecycle('member') $$, '2BP01', 'column "seen_in" of table scenario.notes has the type of the stages of lifecycle "member"', 'nor are columns elsewhere');
+ALTER TABLE notes ALTER seen_in TYPE text;
 SELECT lives_ok($$ SELECT drop_lifecycle('member') $$, 'without it');
 SELECT verified();
 SELECT * FROM finish();
