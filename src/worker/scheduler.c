@@ -29,6 +29,7 @@
 #include "common/pg_prng.h"
 #include "compat.h"
 #include "engine/engine.h"
+#include "engine/run.h"
 #include "engine/window.h"
 #include "executor/spi.h"
 #include "fmgr.h"
