@@ -38,7 +38,7 @@ BEGIN
     FOREACH query IN ARRAY ARRAY['lifecycle.lifecycles', 'lifecycle.stages', 'lifecycle.event_sources', 'lifecycle.transition_rules', 'lifecycle.templates', 'lifecycle.workflows',
                                  'lifecycle.workflow_versions', 'lifecycle.workflow_triggers', 'lifecycle.workflow_steps', 'pg_namespace', 'pg_class', 'pg_type', 'pg_enum', 'pg_proc',
                                  'pg_trigger', 'pg_constraint', 'pg_description'] LOOP
-        EXECUTE format('SELECT md5(string_agg(t::text, E''\n'' ORDER BY t::text)) FROM (SELECT (CASE WHEN %L LIKE ''pg_class'' THEN to_jsonb(c) - ''{relpages,reltuples,relallvisible,relhastriggers,relrowsecurity}''::text[] ELSE to_jsonb(c) END) AS t FROM %s c) AS t', query, query) INTO part;
+        EXECUTE format('SELECT md5(string_agg(t::text, E''\n'' ORDER BY t::text)) FROM (SELECT (CASE WHEN %L LIKE ''pg_class'' THEN to_jsonb(c) - ''{relpages,reltuples,relallvisible,relallfrozen,relfrozenxid,relminmxid,relhastriggers,relrowsecurity}''::text[] ELSE to_jsonb(c) END) AS t FROM %s c) AS t', query, query) INTO part;
         whole := concat(whole, query, ' ', part, E'\n');
     END LOOP;
     RETURN whole;
