@@ -32,20 +32,27 @@ zones_query(LcLifecycle *lc)
 					lc->table_sql[LC_ENROLLMENTS], lc->timezone->alias);
 }
 
-static void
-check_reader(LcLifecycle *lc)
+/* Owners, and those who may read all subjects. */
+static bool
+may_read(LcLifecycle *lc)
 {
 	Oid			subjects = lc->tables[LC_SUBJECTS];
 
-	if (lc_owns_table(lc->on_table, GetUserId()))
+	return lc_owns_table(lc->on_table, GetUserId()) ||
+		(pg_class_aclcheck(subjects, GetUserId(), ACL_SELECT) == ACLCHECK_OK && check_enable_rls(subjects, InvalidOid, true) != RLS_ENABLED);
+}
+
+static void
+check_reader(LcLifecycle *lc)
+{
+	if (may_read(lc))
 		return;
-	if (pg_class_aclcheck(subjects, GetUserId(), ACL_SELECT) != ACLCHECK_OK)
+	if (pg_class_aclcheck(lc->tables[LC_SUBJECTS], GetUserId(), ACL_SELECT) != ACLCHECK_OK)
 		aclcheck_error(ACLCHECK_NO_PRIV, OBJECT_TABLE, lc->table_sql[LC_SUBJECTS]);
-	if (check_enable_rls(subjects, InvalidOid, true) == RLS_ENABLED)
-		ereport(ERROR,
-				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
-				 errmsg("row security of table %s hides the time zones of subjects", lc->table_sql[LC_SUBJECTS]),
-				 errhint("Give the window in hours, which needs no time zones.")));
+	ereport(ERROR,
+			(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+			 errmsg("row security of table %s hides the time zones of subjects", lc->table_sql[LC_SUBJECTS]),
+			 errhint("Give the window in hours, which needs no time zones.")));
 }
 
 /* _zones(lifecycle name) → setof (key, zone text): nothing where all subjects have UTC, or there is no table of subjects any more. */
@@ -70,16 +77,6 @@ lifecycle__zones(PG_FUNCTION_ARGS)
 	lc_identity_restore(&identity);
 	SPI_finish();
 	return (Datum) 0;
-}
-
-/* Owners, and those who may read all subjects. */
-static bool
-may_read(LcLifecycle *lc)
-{
-	Oid			subjects = lc->tables[LC_SUBJECTS];
-
-	return lc_owns_table(lc->on_table, GetUserId()) ||
-		(pg_class_aclcheck(subjects, GetUserId(), ACL_SELECT) == ACLCHECK_OK && check_enable_rls(subjects, InvalidOid, true) != RLS_ENABLED);
 }
 
 /* The zone of one subject; NULL: UTC. */
