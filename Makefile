@@ -10,10 +10,12 @@ OBJS = \
 	src/guc.o \
 	src/clock.o \
 	src/capture/apply.o \
+	src/capture/arm.o \
 	src/capture/batch.o \
 	src/capture/becomes.o \
 	src/capture/changes.o \
 	src/capture/collected.o \
+	src/capture/context.o \
 	src/capture/cycles.o \
 	src/capture/fold.o \
 	src/capture/listen.o \

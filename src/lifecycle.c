@@ -23,4 +23,5 @@ _PG_init(void)
 	lc_definitions_init();
 	lc_sql_init();
 	lc_when_init();
+	lc_arm_init();
 }

@@ -26,10 +26,10 @@ PG_FUNCTION_INFO_V1(lifecycle__local_sum);
 static char *
 zones_query(LcLifecycle *lc)
 {
-	return psprintf("SELECT c.%1$s, %2$s FROM %3$s AS c CROSS JOIN LATERAL "
+	return psprintf("SELECT c.%1$s::%8$s, %2$s FROM %3$s AS c CROSS JOIN LATERAL "
 					"(SELECT c.*::%3$s AS %4$s, NULL::%5$s AS subject, NULL::%6$s AS enrollment) AS %7$s",
 					quote_identifier(lc->key_column), lc->timezone->sql, lc->on_table_sql, lc->quoted_name, lc->table_sql[LC_SUBJECTS],
-					lc->table_sql[LC_ENROLLMENTS], lc->timezone->alias);
+					lc->table_sql[LC_ENROLLMENTS], lc->timezone->alias, lc->key_type_sql);
 }
 
 /* Owners, and those who may read all subjects. */

@@ -227,5 +227,7 @@ lc_apply(LcBatch *batch)
 	lc_change_runs(batch);
 	lc_insert_runs(batch);
 	arm_timers(batch);
+	if (lc_lifecycle_cached(batch->lc->name) != batch->lc)
+		lc_timers_follow(batch);
 	insert_failures(batch);
 }

@@ -11,6 +11,7 @@
 
 #include "access/nbtree.h"
 #include "access/table.h"
+#include "access/transam.h"
 #include "access/xact.h"
 #include "batch.h"
 #include "catalog/pg_type.h"
@@ -28,10 +29,21 @@
 
 int			(*lc_turns_of) (LcLifecycle *lc, Datum subject) = NULL;
 
-static bool
-is_timer(const LcRule *rule)
+bool
+lc_is_timer(const LcRule *rule)
 {
 	return rule->trigger == LC_RULE_AFTER || rule->trigger == LC_RULE_WITHOUT_EVENT || rule->trigger == LC_RULE_DATE;
+}
+
+/* May a value of that type not become jsonb? */
+static bool
+may_refuse_jsonb(Oid type)
+{
+	Oid			base = getBaseType(type);
+
+	if (OidIsValid(get_element_type(base)))
+		base = getBaseType(get_element_type(base));
+	return base == JSONOID || base >= FirstNormalObjectId;
 }
 
 /* Which columns of a table to keep; all: every live one. In CurrentMemoryContext. */
@@ -62,6 +74,7 @@ make_columns(Oid table, Bitmapset *attnums, bool all)
 		columns->types[columns->n] = att->atttypid;
 		columns->lens[columns->n] = att->attlen;
 		columns->byvals[columns->n] = att->attbyval;
+		columns->may_refuse |= may_refuse_jsonb(att->atttypid);
 		columns->n++;
 	}
 	table_close(rel, AccessShareLock);
@@ -91,7 +104,7 @@ lc_capture_get(LcLifecycle *lc)
 
 		if (rule->trigger == LC_RULE_CONDITION && !rule->entry)
 			capture->condition_rules = true;
-		if (is_timer(rule))
+		if (lc_is_timer(rule))
 			capture->timer_rules = true;
 	}
 	for (int i = 0; i < lc->nversions; i++)

@@ -36,6 +36,7 @@ typedef struct LcColumns
 	int			natts;
 	int		   *positions;		/* attnum - 1 -> index, or -1 */
 	bool		all;
+	bool		may_refuse;		/* there is one whose values may not become jsonb */
 } LcColumns;
 
 typedef struct LcRow
@@ -207,6 +208,7 @@ typedef struct LcSubject
 	int			pos;			/* in events */
 	LcEvent    *event;			/* being folded */
 	int			nfired;
+	int			fired_room;
 	LcFired    *fired;
 	LcTransition *transitions;
 	LcTransition *last;
@@ -323,6 +325,13 @@ extern LcStatement *lc_batch_keep_statement(LcBatch *batch, LcStatement **place,
 extern void lc_set(Datum *values, bool *nulls, int column, Datum value);
 extern void lc_set_text(Datum *values, bool *nulls, int column, const char *text);
 extern int	lc_key_compare(LcLifecycle *lc, Datum a, Datum b);
+
+/* Does the rule wait for time to pass? */
+extern bool lc_is_timer(const LcRule *rule);
+
+/* arm.c: when the definitions have changed since the batch began. */
+extern void lc_timers_follow(LcBatch *batch);
+
 extern void lc_run_events(LcLifecycle *lc, LcEvent **events, int n);
 extern LcColumns *lc_source_columns(LcLifecycle *lc, LcSource *source);
 
@@ -361,9 +370,11 @@ extern bool lc_rule_from(const LcRule *rule, int stage);
 extern bool lc_in_cycle(LcBatch *batch, LcSubject *subject, LcRule *rule);
 extern bool lc_loops(LcBatch *batch, LcSubject *subject, LcRule *rule, LcVersion *version);
 
+/* context.c */
+extern bool lc_event_context(LcBatch *batch, LcSubject *subject, LcVersion *version, Datum *context);
+
 /* runs.c */
 extern void lc_load_runs(LcBatch *batch);
-extern Datum lc_event_context(LcBatch *batch, LcEvent *event);
 extern void lc_change_runs(LcBatch *batch);
 extern void lc_insert_runs(LcBatch *batch);
 

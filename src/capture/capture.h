@@ -63,13 +63,17 @@ extern void lc_fire_timers(LcLifecycle *lc, LcTimer *timers, int n);
 /* (Re)creates the triggers on the subject table and on the sources, as the definitions now say. */
 extern void lc_triggers_create(const char *lifecycle);
 
-/* Arms the timer of a rule that is new or has changed for the subjects that are in its stages already. */
+/*
+ * Arms the timer of a rule that is new or has changed for the subjects that are in its stages already; the commit of this transaction does so for those that
+ * are moved meanwhile, and waits for their transactions. Connected to SPI.
+ */
 extern void lc_timers_arm(const char *lifecycle, const char *rule);
 
 /* Drops the triggers of a lifecycle from one table. */
 extern void lc_triggers_drop(const char *lifecycle, Oid table);
 
-/* Once in a process: the hook of when.c. */
+/* Once in a process: the hook of when.c, the callback of arm.c. */
 extern void lc_when_init(void);
+extern void lc_arm_init(void);
 
 #endif							/* LC_CAPTURE_H */

@@ -21,10 +21,10 @@
 typedef struct Change
 {
 	Datum		key;
+	int			place;			/* in the order in which the rows came */
 	LcRow	   *row;
 	LcRow	   *old_row;
 	Bitmapset  *columns;
-	bool		matched;
 } Change;
 
 typedef struct Changes
@@ -40,7 +40,11 @@ static LcLifecycle *sort_lifecycle;
 static int
 compare_changes(const void *a, const void *b)
 {
-	return lc_key_compare(sort_lifecycle, ((const Change *) a)->key, ((const Change *) b)->key);
+	const Change *x = a;
+	const Change *y = b;
+	int			order = lc_key_compare(sort_lifecycle, x->key, y->key);
+
+	return order != 0 ? order : x->place - y->place;
 }
 
 static Change *
@@ -55,8 +59,9 @@ add_change(Changes *changes, Datum key)
 		changes->rows = changes->rows ? repalloc_huge(changes->rows, changes->room * sizeof(Change)) :
 			palloc(changes->room * sizeof(Change));
 	}
-	change = &changes->rows[changes->n++];
+	change = &changes->rows[changes->n];
 	memset(change, 0, sizeof(Change));
+	change->place = changes->n++;
 	change->key = lc_key_copy(lc, key);
 	return change;
 }
@@ -102,7 +107,16 @@ read_all(Changes *changes, Tuplestorestate *store, TupleDesc desc, bool rows)
 		qsort(changes->rows, changes->n, sizeof(Change), compare_changes);
 }
 
-/* Gives the changes to batches, each key once. inserted: the subjects are new. */
+static bool
+is_same_key(Changes *changes, int i)
+{
+	return i > 0 && lc_key_compare(changes->lc, changes->rows[i - 1].key, changes->rows[i].key) == 0;
+}
+
+/*
+ * Gives the changes to batches, each key once. inserted: the subjects are new. A row can have been changed twice in one query, by two actions of foreign
+ * keys: all columns in which it has changed count, from what it was at first.
+ */
 static void
 run_changes(Changes *changes, bool inserted)
 {
@@ -113,13 +127,17 @@ run_changes(Changes *changes, bool inserted)
 	{
 		LcBatch    *batch = lc_batch_begin(lc);
 
-		for (; i < changes->n && batch->nsubjects < LC_CHUNK_ROWS; i++)
+		for (; i < changes->n && (batch->nsubjects < LC_CHUNK_ROWS || is_same_key(changes, i)); i++)
 		{
 			Change	   *change = &changes->rows[i];
 			LcSubject  *subject;
 
-			if (batch->nsubjects > 0 && lc_key_compare(lc, batch->subjects[batch->nsubjects - 1].key, change->key) == 0)
+			if (batch->nsubjects > 0 && is_same_key(changes, i))
+			{
+				subject = &batch->subjects[batch->nsubjects - 1];
+				subject->columns = bms_union(subject->columns, change->columns);
 				continue;
+			}
 			subject = lc_batch_add(batch, change->key);
 			subject->inserted = inserted;
 			subject->changed = !inserted;

@@ -72,8 +72,13 @@ lc_in_cycle(LcBatch *batch, LcSubject *subject, LcRule *rule)
 		report_cycle(batch, subject, rule, names.data);
 		return true;
 	}
-	if (subject->fired == NULL)
-		subject->fired = palloc((LC_MAX_ROUNDS + 1) * sizeof(LcFired));
+	/* as long as each stage is another one the chain may go on, through all of them */
+	if (subject->nfired == subject->fired_room)
+	{
+		subject->fired_room = Max(8, subject->fired_room * 2);
+		subject->fired = subject->fired ? repalloc(subject->fired, subject->fired_room * sizeof(LcFired)) :
+			palloc(subject->fired_room * sizeof(LcFired));
+	}
 	subject->fired[subject->nfired].rule = rule;
 	subject->fired[subject->nfired++].stage = subject->stage;
 	return false;

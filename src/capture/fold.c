@@ -227,6 +227,7 @@ static bool
 begin_run(LcBatch *batch, LcSubject *subject, LcVersion *version, TimestampTz at)
 {
 	LcRun	   *run;
+	Datum		context = (Datum) 0;
 	bool		again = false;
 
 	for (run = subject->runs; run; run = run->next)
@@ -242,6 +243,8 @@ begin_run(LcBatch *batch, LcSubject *subject, LcVersion *version, TimestampTz at
 	}
 	if (again && lc_loops(batch, subject, NULL, version))
 		return false;
+	if (version->keeps_event && subject->event && !lc_event_context(batch, subject, version, &context))
+		return false;
 	run = palloc0(sizeof(LcRun));
 	run->version = version;
 	run->version_id = version->id;
@@ -252,9 +255,8 @@ begin_run(LcBatch *batch, LcSubject *subject, LcVersion *version, TimestampTz at
 	run->converted_at = DT_NOEND;
 	run->begun = true;
 	run->born = subject->event;
-	run->has_context = batch->capture->exits_read_context && version->keeps_event && run->born;
-	if (run->has_context)
-		run->context = lc_event_context(batch, run->born);
+	run->has_context = version->keeps_event && run->born;
+	run->context = context;
 	run->next = subject->runs;
 	subject->runs = run;
 	return true;

@@ -18,10 +18,7 @@
 #include "clock.h"
 #include "compat.h"
 #include "executor/spi.h"
-#include "funcapi.h"
-#include "nodes/makefuncs.h"
 #include "utils/builtins.h"
-#include "utils/fmgroids.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
 #include "utils/rel.h"
@@ -258,48 +255,6 @@ lc_change_runs(LcBatch *batch)
 		lc_bulk_end(bulk);
 }
 
-/* {"event": the row of the event}, of the columns kept of it, which are all of them when a workflow keeps its event. */
-Datum
-lc_event_context(LcBatch *batch, LcEvent *event)
-{
-	LcColumns  *columns = lc_source_columns(batch->lc, event->source);
-	Relation	rel = table_open(event->source->table, AccessShareLock);
-	TupleDesc	desc = RelationGetDescr(rel);
-	Datum	   *values = palloc0(desc->natts * sizeof(Datum));
-	bool	   *nulls = palloc(desc->natts * sizeof(bool));
-	FmgrInfo	to_jsonb;
-	JsonbParseState *state = NULL;
-	JsonbValue	key;
-	JsonbValue	value;
-	HeapTuple	tuple;
-	Datum		row;
-
-	memset(nulls, true, desc->natts * sizeof(bool));
-	for (int i = 0; event->row && i < columns->n; i++)
-	{
-		values[columns->attnums[i] - 1] = event->row->values[i];
-		nulls[columns->attnums[i] - 1] = event->row->nulls[i];
-	}
-	tuple = heap_form_tuple(desc, values, nulls);
-	row = heap_copy_tuple_as_datum(tuple, desc);
-	fmgr_info(F_TO_JSONB, &to_jsonb);
-	fmgr_info_set_expr((Node *) makeFuncExpr(F_TO_JSONB, JSONBOID, list_make1(makeNullConst(rel->rd_rel->reltype, -1, InvalidOid)),
-											 InvalidOid, InvalidOid, COERCE_EXPLICIT_CALL), &to_jsonb);
-	row = FunctionCall1(&to_jsonb, row);
-	pushJsonbValue(&state, WJB_BEGIN_OBJECT, NULL);
-	key.type = jbvString;
-	key.val.string.val = "event";
-	key.val.string.len = 5;
-	pushJsonbValue(&state, WJB_KEY, &key);
-	value.type = jbvBinary;
-	value.val.binary.data = &DatumGetJsonbP(row)->root;
-	value.val.binary.len = VARSIZE(DatumGetPointer(row)) - VARHDRSZ;
-	pushJsonbValue(&state, WJB_VALUE, &value);
-	row = JsonbPGetDatum(JsonbValueToJsonb(pushJsonbValue(&state, WJB_END_OBJECT, NULL)));
-	table_close(rel, AccessShareLock);
-	return row;
-}
-
 /* Inserts the runs that began here, each with the row of the due queue that makes the engine take its first step. */
 void
 lc_insert_runs(LcBatch *batch)
@@ -377,8 +332,6 @@ lc_insert_runs(LcBatch *batch)
 				lc_set(values, nulls, RUN_CONVERTED, TimestampTzGetDatum(run->converted_at));
 			if (run->has_context)
 				lc_set(values, nulls, RUN_CONTEXT, run->context);
-			else if (run->born && run->version->keeps_event)
-				lc_set(values, nulls, RUN_CONTEXT, lc_event_context(batch, run->born));
 			lc_bulk_add(bulk, values, nulls);
 			MemoryContextSwitchTo(old);
 			MemoryContextReset(row);

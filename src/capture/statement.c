@@ -52,6 +52,13 @@ append_row(StringInfo sql, Oid table, char **expressions)
 	relation_close(rel, AccessShareLock);
 }
 
+/* A type for a cast of a whole value; "character" and "bit" alone would be types of one character or bit. */
+static char *
+cast_type(Oid type)
+{
+	return format_type_extended(type, -1, FORMAT_TYPE_TYPEMOD_GIVEN | FORMAT_TYPE_FORCE_QUALIFY);
+}
+
 /* The kept columns of a table as fields, and the row that they make. */
 static void
 append_kept_row(LcMatch *match, StringInfo sql, LcColumns *columns, bool old)
@@ -65,7 +72,7 @@ append_kept_row(LcMatch *match, StringInfo sql, LcColumns *columns, bool old)
 		add_field(match, LC_FIELD_ROW, i, old, columns->types[i]);
 		field = &match->fields[match->nfields - 1];
 		expressions[columns->attnums[i] - 1] = field->as_text ?
-			psprintf("q.f%d::%s", match->nfields, format_type_be_qualified(columns->types[i])) : psprintf("q.f%d", match->nfields);
+			psprintf("q.f%d::%s", match->nfields, cast_type(columns->types[i])) : psprintf("q.f%d", match->nfields);
 	}
 	append_row(sql, columns->table, expressions);
 }

@@ -24,6 +24,7 @@
 #include "executor/spi.h"
 #include "miscadmin.h"
 #include "utils/builtins.h"
+#include "utils/inval.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
 #include "utils/rel.h"
@@ -72,12 +73,30 @@ lc_lookup_end(LcLookup *lookup)
 	table_close(lookup->rel, NoLock);
 }
 
+/* Somebody has added a stage and moved the subject there while this statement waited for it or ran. */
+static void
+raise_unknown_stage(LcLifecycle *lc)
+{
+	AcceptInvalidationMessages();
+	if (lc_lifecycle_find(lc->name) != lc)
+		ereport(ERROR,
+				(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
+				 errmsg("a subject of lifecycle \"%s\" is in a stage that was added while this statement ran", lc->name),
+				 errhint("The transaction might succeed if retried.")));
+	ereport(ERROR,
+			(errcode(ERRCODE_LC_FORMAT),
+			 errmsg("a subject of lifecycle \"%s\" is in a stage that is not defined", lc->name),
+			 errhint("Add stages with lifecycle.add_stage, not with ALTER TYPE.")));
+}
+
 static void
 read_state(LcLifecycle *lc, LcSubject *subject, TupleTableSlot *slot)
 {
 	bool		isnull;
 
 	subject->stage = lc_stage_by_label(lc, DatumGetObjectId(slot_getattr(slot, SUBJECT_STAGE, &isnull)));
+	if (subject->stage == LC_NO_STAGE)
+		raise_unknown_stage(lc);
 	subject->seq = DatumGetInt32(slot_getattr(slot, SUBJECT_SEQ, &isnull));
 	subject->since = DatumGetTimestampTz(slot_getattr(slot, SUBJECT_SINCE, &isnull));
 	subject->tid = slot->tts_tid;

@@ -214,63 +214,6 @@ lc_timer_begin(LcBatch *batch, LcSubject *subject)
 	return true;
 }
 
-/*
- * Arms the timer of a rule that is new or has changed for the subjects that are in one of its stages already. In their own zone it may be due at another
- * time: it is armed early, and puts itself off when it fires. A local time is less than a day away from UTC; in a month three more, since one from the last
- * of February is that much shorter than one from the first of March. Connected to SPI.
- */
-void
-lc_timers_arm(const char *lifecycle, const char *name)
-{
-	LcLifecycle *lc = lc_lifecycle_get(lifecycle, false);
-	LcRule	   *rule = NULL;
-	Oid			types[3] = {lc->stage_array_type, INTERVALOID, TIMESTAMPTZOID};
-	Datum		args[3];
-	Datum	   *stages = palloc(Max(lc->nstages, 1) * sizeof(Datum));
-	int			nstages = 0;
-	char	   *due;
-	char	   *rows = "";
-	LcIdentity	saved;
-	bool		isnull;
-
-	for (int i = 0; i < lc->nrules; i++)
-		if (strcmp(lc->rules[i].name, name) == 0)
-			rule = &lc->rules[i];
-	if (rule == NULL)
-		return;
-	lc_identity_owner(lc, true, &saved);
-	lc_runf("DELETE FROM %s WHERE kind = 'r' AND program = %d", lc->table_sql[LC_DUE], rule->id);
-	for (int i = 0; i < lc->nstages; i++)
-		if (lc_rule_from(rule, i) && OidIsValid(lc->stages[i].label))
-			stages[nstages++] = ObjectIdGetDatum(lc->stages[i].label);
-	if (rule->trigger == LC_RULE_DATE)
-	{
-		due = psprintf("(%s)%s", rule->date->sql, lc->timezone && rule->date->local_time ? " - interval '1 day'" : "");
-		rows = psprintf("JOIN %1$s r ON r.%2$s = s.subject_id CROSS JOIN LATERAL (SELECT r.*::%1$s AS %3$s, s.*::%6$s AS subject, NULL::%4$s AS enrollment) AS %5$s",
-						lc->on_table_sql, quote_identifier(lc->key_column), lc->quoted_name, lc->table_sql[LC_ENROLLMENTS],
-						rule->date->alias, lc->table_sql[LC_SUBJECTS]);
-	}
-	else
-		/* near the ends of time nothing can be added or taken away */
-		due = psprintf("CASE WHEN s.since >= '294000-01-01 00:00+00' THEN 'infinity' WHEN s.since < '4700-01-01 00:00+00 BC' THEN s.since + $2 "
-					   "ELSE s.since + $2%s END", lc->timezone == NULL || rule->after == NULL ? "" : rule->after->month != 0 ? " - interval '4 days'" :
-					   rule->after->day != 0 ? " - interval '1 day'" : "");
-	if (nstages > 0 && (rule->trigger == LC_RULE_DATE || rule->trigger == LC_RULE_AFTER || rule->trigger == LC_RULE_WITHOUT_EVENT))
-	{
-		args[0] = lc_array(stages, NULL, nstages, lc->stage_type);
-		args[1] = IntervalPGetDatum(rule->after ? rule->after : palloc0(sizeof(Interval)));
-		args[2] = TimestampTzGetDatum(lc_capture_now(lc));
-		lc_run_args(psprintf("WITH armed AS (INSERT INTO %1$s (due_at, subject_id, entered_at, program, step, kind) "
-							 "SELECT x.due, s.subject_id, $3, %2$d, 0, 'r' FROM %3$s s %4$s CROSS JOIN LATERAL (SELECT %5$s) AS x(due) "
-							 "WHERE s.stage = ANY ($1) AND pg_catalog.isfinite(x.due) RETURNING due_at) SELECT min(due_at) FROM armed",
-							 lc->table_sql[LC_DUE], rule->id, lc->table_sql[LC_SUBJECTS], rows, due), 3, types, args, NULL);
-		args[0] = SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull);
-		if (!isnull)
-			lc_wake_note(lc->name, DatumGetTimestampTz(args[0]));
-	}
-	lc_identity_restore(&saved);
-}
-
 static LcLifecycle *sort_lifecycle;
 
 static int

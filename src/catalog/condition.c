@@ -480,10 +480,30 @@ lc_condition_bind(const char *lifecycle, const char *schema, Oid on_table, const
 			check_reads_only(binding, lfirst_oid(cell));
 }
 
-bool
-lc_condition_missing(const char *schema, const char *name)
+/* Is that a function as lc_condition_bind makes them? */
+static bool
+is_bound(HeapTuple tuple, Oid owner)
 {
-	return functions_named(schema, name) == NIL;
+	return ((Form_pg_proc) GETSTRUCT(tuple))->proowner == owner && !heap_attisnull(tuple, Anum_pg_proc_prosqlbody, NULL);
+}
+
+bool
+lc_condition_missing(const char *schema, Oid on_table, const char *name)
+{
+	List	   *functions = name ? functions_named(schema, name) : NIL;
+	ListCell   *cell;
+
+	foreach(cell, functions)
+	{
+		HeapTuple	tuple = SearchSysCache1(PROCOID, ObjectIdGetDatum(lfirst_oid(cell)));
+		bool		bound = HeapTupleIsValid(tuple) && is_bound(tuple, lc_table_owner(on_table));
+
+		if (HeapTupleIsValid(tuple))
+			ReleaseSysCache(tuple);
+		if (!bound)
+			return true;
+	}
+	return name && functions == NIL;
 }
 
 bool
@@ -528,6 +548,15 @@ lc_condition_drop(const char *schema, const char *name)
 
 	foreach(cell, functions_named(schema, name))
 		lc_runf("DROP FUNCTION %s", format_procedure_qualified(lfirst_oid(cell)));
+}
+
+void
+lc_condition_rename(const char *schema, const char *name, const char *new_name)
+{
+	ListCell   *cell;
+
+	foreach(cell, functions_named(schema, name))
+		lc_runf("ALTER FUNCTION %s RENAME TO %s", format_procedure_qualified(lfirst_oid(cell)), quote_identifier(new_name));
 }
 
 char *
@@ -627,7 +656,7 @@ load_function(LcLifecycle *lc, Oid function, const char *name)
 	if (!HeapTupleIsValid(tuple))
 		elog(ERROR, "cache lookup failed for function %u", function);
 	form = (Form_pg_proc) GETSTRUCT(tuple);
-	if (form->proowner != lc_table_owner(lc->on_table) || heap_attisnull(tuple, Anum_pg_proc_prosqlbody, NULL))
+	if (!is_bound(tuple, lc_table_owner(lc->on_table)))
 	{
 		ReleaseSysCache(tuple);
 		return missing_function(lc, name);

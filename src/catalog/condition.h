@@ -37,8 +37,14 @@ extern void lc_condition_belong(Oid function);
 /* Does the text bind with that event table (no error then)? Leaves nothing behind; *error is why not, palloc'd, or NULL. */
 extern bool lc_condition_fits(const char *lifecycle, const char *schema, Oid on_table, const LcBinding *binding, char **error);
 
-/* Is the function gone, dropped with a table that it used? What it belongs to is bound again when it is defined as it was. */
-extern bool lc_condition_missing(const char *schema, const char *name);
+/*
+ * Is the function gone, dropped with a table that it used, or not ours any more (missing_function)? What it belongs to is bound again when it is defined
+ * as it was. name NULL: there is none to look for.
+ */
+extern bool lc_condition_missing(const char *schema, Oid on_table, const char *name);
+
+/* Renames all overloads of the function; none is fine. */
+extern void lc_condition_rename(const char *schema, const char *name, const char *new_name);
 
 /* Drops all overloads of the function; none is fine. */
 extern void lc_condition_drop(const char *schema, const char *name);

@@ -29,6 +29,9 @@ extern void lc_add_stage(const char *lifecycle, const char *schema, Oid on_table
 extern void lc_bind_for_event(LcLifecycle *lc, const char *what, const char *function, const char *condition, const char *event, const char *source,
 							  bool run);
 
+/* Rules that lead from or to a stage which is about to be renamed, and have the name that they get when they are given none: they get the new one. */
+extern void lc_rename_default_names(LcLifecycle *lc, const char *from, const char *to);
+
 /* (Re)creates the views of a lifecycle. */
 extern void lc_create_views(const char *lifecycle);
 

@@ -590,8 +590,9 @@ lifecycle_define_lifecycle(PG_FUNCTION_ARGS)
 		defined = LC_CREATED;
 		lc_installation_claim();
 	}
-	if (defined == LC_UNCHANGED && ((definition.timezone && lc_condition_missing(definition.schema, lc_condition_name("timezone", "of the subject"))) ||
-									(definition.recipients && lc_condition_missing(definition.schema, lc_condition_name("recipients", "of the subject")))))
+	if (defined == LC_UNCHANGED &&
+		(lc_condition_missing(definition.schema, definition.on_table, definition.timezone ? lc_condition_name("timezone", "of the subject") : NULL) ||
+		 lc_condition_missing(definition.schema, definition.on_table, definition.recipients ? lc_condition_name("recipients", "of the subject") : NULL)))
 		defined = LC_REPLACED;
 	if (defined != LC_UNCHANGED)
 	{

@@ -132,12 +132,13 @@ bind_to_source(LcLifecycle *lc, const LcSource *source)
 
 	lc_identity_extension(&saved);
 	lc_runf("SELECT 'condition of transition \"' || name || '\"', condition_function, condition FROM lifecycle.transition_rules "
-			"WHERE lifecycle = %1$s AND source IS NULL AND condition IS NOT NULL AND (%2$s IS NULL OR on_event = %2$s) AND on_event IS NOT NULL "
+			"WHERE lifecycle = %1$s AND condition IS NOT NULL AND on_event IS NOT NULL "
+			"AND (source = %3$s OR source IS NULL AND (%2$s IS NULL OR on_event = %2$s)) "
 			"UNION ALL SELECT 'condition of workflow \"' || v.workflow || '\"', t.condition_function, t.condition FROM lifecycle.workflow_triggers t "
 			"JOIN lifecycle.workflow_versions v ON v.id = t.version_id JOIN lifecycle.workflows w ON w.lifecycle = v.lifecycle AND w.name = v.workflow "
-			"WHERE t.lifecycle = %1$s AND t.source IS NULL AND t.condition IS NOT NULL AND w.state <> 'archived' "
-			"AND (%2$s IS NULL OR t.event_name = %2$s) AND t.event_name IS NOT NULL",
-			quote_literal_cstr(lc->name), source->event_name ? quote_literal_cstr(source->event_name) : "NULL");
+			"WHERE t.lifecycle = %1$s AND t.condition IS NOT NULL AND t.event_name IS NOT NULL AND w.state <> 'archived' "
+			"AND (t.source = %3$s OR t.source IS NULL AND (%2$s IS NULL OR t.event_name = %2$s))",
+			quote_literal_cstr(lc->name), source->event_name ? quote_literal_cstr(source->event_name) : "NULL", quote_literal_cstr(source->name));
 	n = SPI_processed;
 	table = SPI_tuptable;
 	lc_identity_restore(&saved);
@@ -269,7 +270,7 @@ lifecycle_define_event_source(PG_FUNCTION_ARGS)
 		lc_identity_extension(&saved);
 		defined = lc_define_row("event_sources", columns, lengthof(columns));
 		lc_identity_restore(&saved);
-		if (defined == LC_UNCHANGED && function && lc_condition_missing(lc->schema, function))
+		if (defined == LC_UNCHANGED && lc_condition_missing(lc->schema, lc->on_table, function))
 			defined = LC_REPLACED;
 		if (defined != LC_UNCHANGED && becomes == NULL)
 			warn_of_twin(lc, &source);

@@ -179,6 +179,7 @@ lifecycle_rename_stage(PG_FUNCTION_ARGS)
 	lc_identity_role(lc_table_owner(lc->on_table), &saved);
 	lc_runf("ALTER TYPE %s.stage RENAME VALUE %s TO %s", lc->quoted_schema, quote_literal_cstr(from), quote_literal_cstr(to));
 	lc_identity_restore(&saved);
+	lc_rename_default_names(lc, from, to);
 	lc_identity_extension(&saved);
 	rename_in_definitions(lc->name, from, to);
 	lc_identity_restore(&saved);

@@ -93,7 +93,7 @@ default_name(const Rule *rule)
 		appendStringInfo(&name, " on %s", rule->on_event);
 	if (rule->without_event)
 		appendStringInfo(&name, " without %s for %s", rule->without_event, rule->after_text);
-	else if (rule->after)
+	else if (rule->after_text)
 		appendStringInfo(&name, " after %s", rule->after_text);
 	if (rule->on_date)
 		appendStringInfo(&name, " on date");
@@ -268,8 +268,8 @@ lifecycle_define_transition(PG_FUNCTION_ARGS)
 		ereport(NOTICE,
 				(errmsg("transition \"%s\" was there, with another condition, date, source or priority, and has been replaced", rule.name),
 				 errhint("Give each a name to have several that lead from the same stages to the same one by the same trigger.")));
-	if (defined == LC_UNCHANGED && ((condition_function && lc_condition_missing(lc->schema, condition_function)) ||
-									(date_function && lc_condition_missing(lc->schema, date_function))))
+	if (defined == LC_UNCHANGED && (lc_condition_missing(lc->schema, lc->on_table, condition_function) ||
+									lc_condition_missing(lc->schema, lc->on_table, date_function)))
 		defined = LC_REPLACED;
 	if (defined != LC_UNCHANGED)
 	{
@@ -288,6 +288,73 @@ lifecycle_define_transition(PG_FUNCTION_ARGS)
 	}
 	SPI_finish();
 	PG_RETURN_DATUM(lc_defined_text(defined));
+}
+
+/* A rule as lc_rename_default_names has read it, as far as its default name goes. */
+static Rule
+stored_rule(HeapTuple tuple, TupleDesc desc)
+{
+	Rule		rule = {0};
+	bool		isnull;
+
+	rule.name = SPI_getvalue(tuple, desc, 2);
+	rule.from_kind = SPI_getvalue(tuple, desc, 3);
+	rule.from = lc_text_array_list(SPI_getbinval(tuple, desc, 4, &isnull), "from_stage");
+	rule.to = SPI_getvalue(tuple, desc, 5);
+	rule.on_event = SPI_getvalue(tuple, desc, 6);
+	rule.without_event = SPI_getvalue(tuple, desc, 7);
+	rule.after_text = SPI_getvalue(tuple, desc, 8);
+	rule.on_date = SPI_getvalue(tuple, desc, 9);
+	rule.condition = SPI_getvalue(tuple, desc, 10);
+	return rule;
+}
+
+static void
+rename_rule(LcLifecycle *lc, const char *id, const Rule *rule, const char *name)
+{
+	char	   *condition = rule->condition ? lc_condition_name("rule", name) : NULL;
+	char	   *date = rule->on_date ? lc_condition_name("date", name) : NULL;
+	LcIdentity	saved;
+
+	lc_definer_run("UPDATE lifecycle.transition_rules SET name = $3, condition_function = $4, date_function = $5 WHERE id = $1::int4 "
+				   "AND NOT EXISTS (SELECT FROM lifecycle.transition_rules o WHERE o.lifecycle = $2 AND o.name = $3)",
+				   5, id, lc->name, name, condition, date);
+	if (SPI_processed == 0)
+		return;
+	lc_identity_role(lc_table_owner(lc->on_table), &saved);
+	if (condition)
+		lc_condition_rename(lc->schema, lc_condition_name("rule", rule->name), condition);
+	if (date)
+		lc_condition_rename(lc->schema, lc_condition_name("date", rule->name), date);
+	lc_identity_restore(&saved);
+}
+
+void
+lc_rename_default_names(LcLifecycle *lc, const char *from, const char *to)
+{
+	SPITupleTable *table;
+	uint64		n;
+
+	lc_definer_run("SELECT id, name, from_kind, from_stages, to_stage, on_event, without_event, after, on_date, condition "
+				   "FROM lifecycle.transition_rules WHERE lifecycle = $1 AND ($2 = ANY (from_stages) OR to_stage = $2)", 2, lc->name, from);
+	table = SPI_tuptable;
+	n = SPI_processed;
+	for (uint64 i = 0; i < n; i++)
+	{
+		Rule		rule = stored_rule(table->vals[i], table->tupdesc);
+		Rule		renamed = rule;
+		ListCell   *cell;
+
+		if (strcmp(rule.name, default_name(&rule)) != 0)
+			continue;
+		renamed.from = list_copy(rule.from);
+		foreach(cell, renamed.from)
+			if (strcmp(lfirst(cell), from) == 0)
+				lfirst(cell) = pstrdup(to);
+		if (strcmp(rule.to, from) == 0)
+			renamed.to = pstrdup(to);
+		rename_rule(lc, SPI_getvalue(table->vals[i], table->tupdesc, 1), &rule, default_name(&renamed));
+	}
 }
 
 static bool

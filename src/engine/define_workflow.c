@@ -504,7 +504,10 @@ json_text(Jsonb *document)
 	return JsonbToCString(NULL, &document->root, VARSIZE(document));
 }
 
-/* Finds the workflow, and whether its current version is this one, with all its functions: they may have been dropped with a table that they used. */
+/*
+ * Finds the workflow, and whether its current version is this one, with all its functions, which may have been dropped with a table that they used, and with
+ * the same addresses: the lifecycle may have been given recipients since.
+ */
 static void
 find_current(Definition *definition)
 {
@@ -513,12 +516,14 @@ find_current(Definition *definition)
 				   "(SELECT t.condition_function FROM lifecycle.workflow_triggers t WHERE t.version_id = v.id UNION ALL "
 				   "SELECT f FROM lifecycle.workflow_steps s, unnest(ARRAY[s.only_if_function, s.condition_function]) f WHERE s.version_id = v.id) used(function) "
 				   "WHERE used.function IS NOT NULL AND NOT EXISTS (SELECT FROM pg_catalog.pg_proc p JOIN pg_catalog.pg_namespace n ON n.oid = p.pronamespace "
-				   "WHERE n.nspname = $8 AND p.proname = used.function)), v.id "
+				   "WHERE n.nspname = $8 AND p.proname = used.function AND p.prosqlbody IS NOT NULL AND p.proowner = $9::oid)) "
+				   "AND NOT ($10::bool AND EXISTS (SELECT FROM lifecycle.workflow_steps s WHERE s.version_id = v.id AND s.arguments ? 'column')), v.id "
 				   "FROM lifecycle.workflows w JOIN lifecycle.workflow_versions v "
 				   "ON v.lifecycle = w.lifecycle AND v.workflow = w.name AND v.version = w.version "
 				   "WHERE w.lifecycle = $1 AND w.name = $2",
-				   8, definition->lc->name, definition->workflow, definition->entries_json, definition->exits_json,
-				   definition->goal_json, definition->reentry, definition->steps_json, definition->lc->schema);
+				   10, definition->lc->name, definition->workflow, definition->entries_json, definition->exits_json,
+				   definition->goal_json, definition->reentry, definition->steps_json, definition->lc->schema,
+				   psprintf("%u", lc_table_owner(definition->lc->on_table)), definition->lc->recipients ? "true" : "false");
 	definition->exists = SPI_processed > 0;
 	if (!definition->exists)
 		return;

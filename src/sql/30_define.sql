@@ -99,7 +99,7 @@ COMMENT ON FUNCTION lifecycle.add_stage(text, text, text, text, text) IS
 CREATE FUNCTION lifecycle.rename_stage(lifecycle text, stage text, new_name text) RETURNS void
     LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'lifecycle_rename_stage';
 COMMENT ON FUNCTION lifecycle.rename_stage(text, text, text) IS
-'Renames a stage, in history and in all definitions too. Errors: no such stage, the new name exists.';
+'Renames a stage, in history and in all definitions too, and in the names of rules that were given none. Errors: no such stage, the new name exists.';
 
 CREATE FUNCTION lifecycle.retire_stage(lifecycle text, stage text) RETURNS void
     LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'lifecycle_retire_stage';
@@ -144,7 +144,7 @@ CREATE FUNCTION lifecycle.define_transition(
     LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'lifecycle_define_transition';
 COMMENT ON FUNCTION lifecycle.define_transition(text, text, text, text, text, interval, text, text, text, integer, text) IS
 'Defines a rule that moves subjects from one stage, several (''{a,b}''), every one (''any'') or none (NULL: new subjects) to another.
-Triggers: on_event; after so long in the stage; without_event for so long; on_date, an expression over the subject''s row (a date or a timestamp without time zone is taken in the subject''s zone), once for a subject and a date, at once when it is past; else the condition becoming true. A condition alone is asked when a subject enters a stage and when its row changes in a column that the condition reads; what subqueries read is seen then, its changes ask nothing. Without any of these the rule only allows manual moves where the lifecycle is strict. condition: SQL over the subject''s row (by the lifecycle''s name), subject and, with on_event, event. source: the event source that is meant. priority: the lowest number wins, ties by name. name: default from, to and trigger; rules that differ in nothing else replace each other, with a NOTICE, unless they are given names.
+Triggers: on_event; after so long in the stage; without_event for so long; on_date, an expression over the subject''s row (a date or a timestamp without time zone is taken in the subject''s zone), once for a subject and a date, at once when it is past; else the condition becoming true. A condition alone is asked when a subject enters a stage and when its row changes in a column that the condition reads; what subqueries read is seen then, its changes ask nothing. Without any of these the rule only allows manual moves where the lifecycle is strict. condition: SQL over the subject''s row (by the lifecycle''s name), subject and, with on_event, event. source: the event source that is meant. priority: the lowest number wins, ties by name. name: default from, to and trigger; rules that differ in nothing else replace each other, with a NOTICE, unless they are given names. A rule that waits for time is armed for the subjects that are in its stages already; the commit waits for transactions that have moved subjects, so long as lock_timeout allows, and keeps others from moving some until it is done.
 Returns created, unchanged or replaced. Errors: unknown stages, events or sources, triggers that exclude each other, conditions that do not bind.';
 
 CREATE FUNCTION lifecycle.define_transition(

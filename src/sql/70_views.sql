@@ -16,12 +16,12 @@ CREATE FUNCTION lifecycle._now(lifecycle name) RETURNS timestamptz
 COMMENT ON FUNCTION lifecycle._now(name) IS 'Private: the time now, by the virtual clock for a simulated lifecycle.';
 
 -- Whoever asks reads tables of somebody else, with his own rights. A cast that their owner has made for a type of his own would be a function that
--- runs with those rights, so types must be the prototypes', and the one that is the owner's, the stage, must have no such cast. Nor may
--- an index of theirs call a function of his.
+-- runs with those rights, so types must be the prototypes', and the one that is the owner's, the stage, must have no such cast. Nor may anything call a
+-- function of his, or an operator, that the planner of any query runs: indexes, extended statistics, constraints, partition keys, also of what inherits.
 CREATE FUNCTION lifecycle._strange_type(lifecycle name, schema name) RETURNS text
     LANGUAGE sql STABLE PARALLEL SAFE
     BEGIN ATOMIC
-        WITH stage AS (
+        WITH RECURSIVE stage AS (
             SELECT t.oid, t.typarray FROM pg_type t JOIN pg_namespace n ON n.oid = t.typnamespace
              WHERE n.nspname = $2 AND t.typname = 'stage' AND t.typtype = 'e'
         ), key AS (
@@ -29,6 +29,21 @@ CREATE FUNCTION lifecycle._strange_type(lifecycle name, schema name) RETURNS tex
               FROM lifecycle.lifecycles l JOIN pg_attribute a ON a.attrelid = l.on_table AND a.attname = l.key_column
              WHERE l.name = $1
                AND a.atttypid IN ('int2'::regtype, 'int4'::regtype, 'int8'::regtype, 'uuid'::regtype, 'text'::regtype, 'varchar'::regtype)
+        ), state (oid, kind, name) AS (
+            SELECT c.oid, c.relkind, c.relname
+              FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+             WHERE n.nspname = $2 AND c.relname = ANY ('{subjects,transitions,enrollments,activity,messages,failures,_due}'::name[])
+            UNION
+            SELECT c.oid, c.relkind, s.name
+              FROM state s JOIN pg_inherits i ON i.inhparent = s.oid JOIN pg_class c ON c.oid = i.inhrelid
+        ), planned (name, class, oid) AS (
+            SELECT s.name, 'pg_class'::regclass, s.oid FROM state s
+            UNION ALL
+            SELECT s.name, 'pg_class'::regclass, x.indexrelid FROM state s JOIN pg_index x ON x.indrelid = s.oid
+            UNION ALL
+            SELECT s.name, 'pg_statistic_ext'::regclass, x.oid FROM state s JOIN pg_statistic_ext x ON x.stxrelid = s.oid
+            UNION ALL
+            SELECT s.name, 'pg_constraint'::regclass, x.oid FROM state s JOIN pg_constraint x ON x.conrelid = s.oid
         ), problems (place, problem) AS (
             SELECT 1, format('there is no type %I.stage', $2) WHERE NOT EXISTS (SELECT FROM stage)
             UNION ALL
@@ -36,14 +51,14 @@ CREATE FUNCTION lifecycle._strange_type(lifecycle name, schema name) RETURNS tex
              WHERE EXISTS (SELECT FROM stage s JOIN pg_cast c ON c.castsource IN (s.oid, s.typarray) OR c.casttarget IN (s.oid, s.typarray)
                             WHERE c.castfunc <> 0)
             UNION ALL
-            -- the planner runs the functions of an index, whoever asks
-            SELECT 4, format('index %I of table %I.%I calls %s', i.relname, $2, c.relname, d.refobjid::regprocedure)
-              FROM unnest('{subjects,transitions,enrollments,activity,messages,failures,_due}'::name[]) AS t (name)
-                   JOIN pg_namespace n ON n.nspname = $2
-                   JOIN pg_class c ON c.relnamespace = n.oid AND c.relname = t.name
-                   JOIN pg_index x ON x.indrelid = c.oid
-                   JOIN pg_class i ON i.oid = x.indexrelid
-                   JOIN pg_depend d ON d.classid = 'pg_class'::regclass AND d.objid = i.oid AND d.refclassid = 'pg_proc'::regclass
+            SELECT 4, format('table %I.%I has the foreign table %s among its parts', $2, s.name, s.oid::regclass)
+              FROM state s WHERE s.kind = 'f'
+            UNION ALL
+            SELECT 5, format('%s of table %I.%I calls %s', pg_describe_object(p.class, p.oid, 0), $2, p.name,
+                             pg_describe_object(d.refclassid, d.refobjid, 0))
+              FROM planned p
+                   JOIN pg_depend d ON d.classid = p.class AND d.objid = p.oid
+                        AND d.refclassid IN ('pg_proc'::regclass, 'pg_operator'::regclass)
             UNION ALL
             SELECT 3, format('column %I of table %I.%I must be of type %s', p.attname, $2, c.relname, coalesce(format_type(e.wanted, NULL), 'smallint, integer, bigint, uuid or text, and so must be the key'))
               FROM unnest('{subjects,transitions,enrollments,activity,messages,failures,_due}'::name[]) WITH ORDINALITY AS t (name, place)
@@ -63,6 +78,15 @@ CREATE FUNCTION lifecycle._strange_type(lifecycle name, schema name) RETURNS tex
         SELECT p.problem FROM problems p ORDER BY p.place, p.problem LIMIT 1;
     END;
 COMMENT ON FUNCTION lifecycle._strange_type(name, name) IS 'Private: what is not of the type that it was made with in the state of a lifecycle, in words; NULL: nothing.';
+
+CREATE FUNCTION lifecycle._hides_rows(schema name) RETURNS boolean
+    LANGUAGE sql STABLE PARALLEL SAFE
+    BEGIN ATOMIC
+        SELECT coalesce(bool_or(row_security_active(c.oid)), false)
+          FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+         WHERE n.nspname = $1 AND c.relname = ANY ('{subjects,transitions,enrollments,activity,messages,failures,_due}'::name[]);
+    END;
+COMMENT ON FUNCTION lifecycle._hides_rows(name) IS 'Private: does row security, whose policies would run with the rights of who reads, hide rows of a state table from the caller?';
 
 CREATE FUNCTION lifecycle._schema_of(lifecycle name) RETURNS name
     LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
@@ -254,7 +278,7 @@ WITH reasons AS (
     SELECT f.version_id, e.shadow, count(*) AS failed
       FROM %1$I.failures f
            JOIN %1$I.enrollments e ON e.subject_id = f.subject_id AND e.id = f.enrollment_id
-     WHERE f.parked
+     WHERE f.parked AND e.ended_at IS NULL
      GROUP BY f.version_id, e.shadow
 )
 SELECT w.name AS workflow,
@@ -373,7 +397,7 @@ SELECT d.subject_id,
        LEFT JOIN lifecycle.workflow_steps st ON d.kind IN ('s', 'w') AND st.version_id = d.program AND st.step = d.step
        LEFT JOIN lifecycle.transition_rules r ON d.kind = 'r' AND r.id = d.program
        LEFT JOIN %1$I.subjects s ON d.kind = 'r' AND s.subject_id = d.subject_id
- WHERE r.id IS NULL OR r.from_kind = 'any' OR s.stage::text = ANY (r.from_stages)
+ WHERE r.id IS NULL OR s.stage::text = ANY (r.from_stages) OR r.from_kind = 'any' AND s.stage::text <> r.to_stage
 UNION ALL
 SELECT f.subject_id,
        CASE WHEN f.enrollment_id IS NULL THEN 'rule' ELSE 'workflow' END,
@@ -386,7 +410,12 @@ SELECT f.subject_id,
   FROM %1$I.failures f
        LEFT JOIN lifecycle.workflow_versions v ON v.id = f.version_id
        LEFT JOIN lifecycle.workflow_steps st ON st.version_id = f.version_id AND st.step = f.step
- WHERE f.parked;
+ WHERE f.parked
+   -- a run that has ended meanwhile, and a subject that is gone, wait for nothing any more
+   AND CASE WHEN f.enrollment_id IS NULL
+            THEN EXISTS (SELECT FROM %1$I.subjects s WHERE s.subject_id = f.subject_id)
+            ELSE EXISTS (SELECT FROM %1$I.enrollments e WHERE e.subject_id = f.subject_id AND e.id = f.enrollment_id AND e.ended_at IS NULL)
+       END;
 COMMENT ON VIEW %1$I.waiting IS 'One row per thing that somebody waits for: runs of workflows in their delays, timers of rules that leave the subject''s stage, and what stands still after a failure.';
 COMMENT ON COLUMN %1$I.waiting.subject_id IS 'Key of the subject''s row.';
 COMMENT ON COLUMN %1$I.waiting.kind IS 'workflow: a run of a workflow; rule: the timer of a transition rule.';

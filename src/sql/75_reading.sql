@@ -235,7 +235,12 @@ WITH clock AS (
            format('failed: %%s %%s', f.kind, f.name),
            concat_ws('; ', format('%%s (SQLSTATE %%s)', f.message, f.sqlstate),
                CASE WHEN f.attempts > 1 THEN format('tried %%s times', f.attempts) END,
-               CASE WHEN f.parked THEN 'stands still until lifecycle.retry' END)
+               CASE WHEN f.parked
+                         AND CASE WHEN f.enrollment_id IS NULL
+                                  THEN EXISTS (SELECT FROM %1$I.subjects s WHERE s.subject_id = f.subject_id)
+                                  ELSE EXISTS (SELECT FROM %1$I.enrollments e WHERE e.subject_id = f.subject_id AND e.id = f.enrollment_id AND e.ended_at IS NULL)
+                             END
+                    THEN 'stands still until lifecycle.retry' END)
       FROM %1$I.failures f
      WHERE f.subject_id = %3$L::%4$s
     UNION ALL
@@ -276,7 +281,8 @@ WITH clock AS (
            JOIN lifecycle.lifecycles l ON l.name = %2$L
            JOIN %1$I.subjects s ON s.subject_id = d.subject_id
            -- a timer outlives its stage: it finds out when it fires
-           JOIN lifecycle.transition_rules r ON r.id = d.program AND (r.from_kind = 'any' OR s.stage::text = ANY (r.from_stages))
+           JOIN lifecycle.transition_rules r ON r.id = d.program
+                AND (s.stage::text = ANY (r.from_stages) OR r.from_kind = 'any' AND s.stage::text <> r.to_stage)
            CROSS JOIN LATERAL (SELECT (%5$L::jsonb ->> r.id::text)::timestamptz AS at) AS last
      WHERE d.subject_id = %3$L::%4$s AND d.kind = 'r'
 )

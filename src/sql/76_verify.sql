@@ -143,7 +143,7 @@ $query$),
                        WHERE n.nspname = %1$L AND t.typname = 'stage') AS e ON e.enumlabel = s.name
      WHERE s.name IS NULL OR e.enumlabel IS NULL
 $query$),
-('functions of conditions exist', $query$
+('functions of conditions exist and are the owner''s', $query$
     SELECT NULL, format('function %%I.%%I of %%s', %1$L, used.function, used.what)
       FROM (SELECT condition_function AS function, format('transition "%%s"', name) AS what
               FROM lifecycle.transition_rules WHERE lifecycle = %2$L
@@ -173,7 +173,8 @@ $query$),
                     OR EXISTS (SELECT FROM %1$I.enrollments e WHERE e.version_id = v.id AND e.ended_at IS NULL))) AS used
      WHERE used.function IS NOT NULL
        AND NOT EXISTS (SELECT FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace
-                        WHERE n.nspname = %1$L AND p.proname = used.function AND p.prosqlbody IS NOT NULL)
+                        WHERE n.nspname = %1$L AND p.proname = used.function AND p.prosqlbody IS NOT NULL
+                          AND p.proowner = (SELECT c.relowner FROM pg_class c JOIN lifecycle.lifecycles l ON l.on_table = c.oid WHERE l.name = %2$L))
 $query$),
 ('state belongs to the owner of the subject table', $query$
     SELECT NULL, format('table %%s belongs to %%s, table %%s to %%s: nothing is captured', c.oid::regclass, pg_get_userbyid(c.relowner),
@@ -310,7 +311,7 @@ BEGIN
             RETURN QUERY SELECT one.name, 'the subject table exists'::text, NULL::text, format('%s is not a table', one.on_table);
             CONTINUE;
         END IF;
-        IF row_security_active(one.on_table) OR row_security_active(format('%I.subjects', state)::regclass) THEN
+        IF row_security_active(one.on_table) OR lifecycle._hides_rows(state) THEN
             RAISE EXCEPTION 'verify needs to see all rows of lifecycle "%", but row security hides some from you', one.name
                 USING ERRCODE = 'insufficient_privilege', HINT = 'Call it as a role with BYPASSRLS.';
         END IF;

@@ -75,15 +75,20 @@ WITH clock AS (
     UNION ALL
     SELECT 7, 'parked failures', count(*)::text,
            'stand still until lifecycle.retry: ' || string_agg(DISTINCT f.name, ', ')
-      FROM %1$I.failures f WHERE f.parked
+      FROM %1$I.failures f
+     WHERE f.parked
+       AND CASE WHEN f.enrollment_id IS NULL
+                THEN EXISTS (SELECT FROM %1$I.subjects s WHERE s.subject_id = f.subject_id)
+                ELSE EXISTS (SELECT FROM %1$I.enrollments e WHERE e.subject_id = f.subject_id AND e.id = f.enrollment_id AND e.ended_at IS NULL)
+           END
     UNION ALL
     SELECT 8, 'failures in the last day', sum(f.n)::text,
-           string_agg(format('%%s %%s: %%s (%%s)', f.kind, f.name, f.message, f.n), '; ' ORDER BY f.n DESC, f.kind, f.name)
-      FROM (SELECT kind, name, count(*) AS n, min(message) AS message
+           string_agg(format('%%s %%s: %%s (%%s)', f.kind, f.name, f.message, f.n), '; ' ORDER BY f.place) FILTER (WHERE f.place <= 5)
+               || CASE WHEN count(*) > 5 THEN '; and others' ELSE '' END
+      FROM (SELECT kind, name, count(*) AS n, min(message) AS message, row_number() OVER (ORDER BY count(*) DESC, kind, name) AS place
               FROM %1$I.failures, clock
              WHERE at > clock.now - interval '1 day'
-             GROUP BY kind, name
-             ORDER BY n DESC LIMIT 5) AS f
+             GROUP BY kind, name) AS f
     HAVING count(*) > 0
     UNION ALL
     SELECT 9, 'messages ' || m.status, count(*)::text,
@@ -158,6 +163,7 @@ CREATE FUNCTION lifecycle.status()
 #variable_conflict use_column
 DECLARE
     one record;
+    state name;
 BEGIN
     RETURN QUERY SELECT NULL::name, w.what, w.value, w.detail FROM lifecycle._worker_lines() w;
     FOR one IN SELECT l.name, l.format FROM lifecycle.lifecycles l ORDER BY l.name LOOP
@@ -167,7 +173,12 @@ BEGIN
             CONTINUE;
         END IF;
         BEGIN
-            RETURN QUERY EXECUTE format(lifecycle._status_lines(), lifecycle._schema_of(one.name), one.name);
+            state := lifecycle._schema_of(one.name);
+            IF lifecycle._hides_rows(state) THEN
+                RETURN QUERY SELECT one.name, 'state'::text, 'cannot be read'::text, 'row security hides some of it from you'::text;
+            ELSE
+                RETURN QUERY EXECUTE format(lifecycle._status_lines(), state, one.name);
+            END IF;
         EXCEPTION WHEN insufficient_privilege OR undefined_table THEN
             RETURN QUERY SELECT one.name, 'state'::text, 'cannot be read'::text, SQLERRM;
         END;

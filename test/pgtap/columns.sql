@@ -1,6 +1,6 @@
 -- Conditions over columns of all kinds of types: what goes through an array comes out as it went in.
 \ir shop.psql
-SELECT plan(6);
+SELECT plan(9);
 CREATE TYPE address AS (street text, number integer);
 CREATE TYPE mood AS ENUM ('good', 'bad');
 CREATE DOMAIN home AS address;
@@ -25,6 +25,20 @@ SELECT is((SELECT count(*) FROM person.enrollments WHERE workflow = 'changed'), 
 SELECT run_due(), advance_clock('2 days');
 SELECT is((SELECT count(*) FROM people WHERE note = 'x'), 39::bigint, 'of events that a run keeps');
 SELECT is_empty('SELECT * FROM person.failures', 'nothing fails');
+SELECT verified('person');
+-- types whose names alone mean one character, or one bit
+CREATE TABLE lists (person integer, name text, at timestamptz, tags char(5)[], tag char(5), bits bit(3)[], bit bit(3), words varchar(4)[]);
+ALTER TABLE people ADD tags char(5)[], ADD tag char(5);
+SELECT define_event_source('person', 'lists', subject_column => 'person', event_name => 'list', time_column => 'at');
+SELECT define_transition('person', 'any', 'old', on_event => 'list', name => 'list', source => 'lists', condition => $$ 'vip' = ANY (event.tags) AND event.tag = 'abc' AND B'101' = ANY (event.bits)
+    AND event.bit = B'110' AND event.words[1] = 'word' $$);
+SELECT define_workflow('person', 'tagged', state => 'live', entry => on_change($$ 'vip' = ANY (person.tags) AND person.tag = 'abc' $$), reentry => 'always', steps => run_sql('SELECT 1'));
+INSERT INTO lists SELECT i, 'list', '2026-02-01', '{vip}', 'abc', '{101}', B'110', '{word}' FROM generate_series(1, 40) i WHERE i <> 7;
+SELECT is((SELECT count(*) FROM person.subjects WHERE stage = 'old'), 39::bigint, 'arrays of char(n) and bit(n) are whole');
+UPDATE people SET tags = '{vip}', tag = 'abc';
+SELECT run_due();
+UPDATE people SET tags = '{vip,x}', tag = 'abc';
+SELECT is((SELECT count(*) FROM person.enrollments WHERE workflow = 'tagged'), 40::bigint, '… in rows as they were too');
 SELECT verified('person');
 SELECT * FROM finish();
 ROLLBACK;

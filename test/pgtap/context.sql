@@ -1,6 +1,6 @@
 -- The event that begins a run is kept where steps, exits or goals may read it, however they write it; and what a run in the shadow leaves.
 \ir shop.psql
-SELECT plan(13);
+SELECT plan(20);
 CREATE TABLE seen (who bigint, what text);
 SELECT define_workflow('customer', 'exits', state => 'live', entry => on_event('go'),
     exit => on_event('back', $$ event.properties->>'o' = enrollment.context->'event'->'properties'->>'o' $$), steps => delay('10 days'));
@@ -45,6 +45,23 @@ SELECT is((SELECT string_agg(who::text, ', ' ORDER BY who) FROM seen WHERE what 
 SELECT is(enroll('customer', 'once', 1), NULL, 'once');
 SELECT advance_clock('2 days');
 SELECT ok(enroll('customer', 'once', 2) IS NOT NULL, 'after the rehearsal');
+SELECT verified();
+-- what cannot become jsonb does not break the statement of the application
+CREATE TABLE papers (id int PRIMARY KEY, customer_id bigint, name text, at timestamptz, doc json);
+SELECT define_event_source('customer', 'papers', subject_column => 'customer_id', event_name => 'paper', time_column => 'at');
+SELECT define_workflow('customer', 'paper', state => 'live', entry => on_event('paper'), reentry => 'always',
+    steps => steps(run_sql('INSERT INTO seen VALUES (customer.id, enrollment.context->''event''->''doc''->>''a'')')));
+SELECT count(*) AS failures FROM customer.failures \gset
+INSERT INTO papers VALUES (1, 1, 'paper', '2026-01-05', '{"a": "x"}'), (2, 2, 'paper', '2026-01-05', '{"a": "\u0000"}'), (3, 3, 'paper', '2026-01-05', '{"a": "y"}');
+SELECT is((SELECT string_agg(subject_id::text, ', ' ORDER BY subject_id) FROM customer.enrollments WHERE workflow = 'paper'), '1, 3', 'a run does not begin with an event that it cannot keep');
+SELECT results_eq($$ SELECT subject_id, kind, name, sqlstate, parked FROM customer.failures ORDER BY id DESC LIMIT 1 $$, $$ VALUES (2::bigint, 'trigger', 'paper', '22P05', false) $$, '… which is recorded');
+SELECT is((SELECT count(*) FROM customer.failures), :failures + 1::bigint, '… once');
+SELECT run_due();
+SELECT is((SELECT string_agg(who || ' ' || what, ', ' ORDER BY who) FROM seen WHERE what IN ('x', 'y')), '1 x, 3 y', 'the others are kept');
+SET lifecycle.on_error = raise;
+SELECT throws_ok($$ INSERT INTO papers VALUES (4, 2, 'paper', '2026-01-05', '{"a": "\u0000"}') $$, '22P05', NULL, 'with on_error = raise it is an error');
+RESET lifecycle.on_error;
+SELECT lives_ok($$ INSERT INTO papers VALUES (5, 2, 'paper', '2026-01-05', '{"a": "z"}') $$, 'another one enters');
 SELECT verified();
 SELECT * FROM finish();
 ROLLBACK;

@@ -1,6 +1,6 @@
 -- Definitions are declarative and transactional: said again they are unchanged, rolled back or refused they leave nothing.
 \ir shop.psql
-SELECT plan(55);
+SELECT plan(61);
 
 CREATE TABLE deals (id uuid PRIMARY KEY, name text, value numeric, closes date, zone text, owner_email text);
 CREATE TABLE deal_log (deal uuid, what text, at timestamptz, data jsonb);
@@ -115,5 +115,25 @@ SELECT is(say(1), 'created', 'and may have a lifecycle again');
 SELECT is((SELECT enrolls FROM lifecycle.lifecycles WHERE name = 'deal'), false, 'which enrolls nobody, since there are rows');
 SELECT verified('deal');
 SELECT verified();
+-- the names of rules that were given none follow the stages
+CREATE TABLE trips (id int PRIMARY KEY, start date, go boolean);
+SELECT define_lifecycle('trip', 'trips', stages => '{planned,booked,over}');
+CREATE FUNCTION define_trips(booked text) RETURNS text LANGUAGE sql AS $$ SELECT concat_ws(' ',
+    define_transition('trip', 'planned', booked, condition => 'trip.go'),
+    define_transition('trip', ARRAY['planned', booked], 'over', on_date => 'trip.start'),
+    define_transition('trip', booked, 'over', after => '1 year', name => 'booked for long')) $$;
+SELECT is(define_trips('booked'), 'created created created', 'rules');
+SELECT rename_stage('trip', 'booked', 'sold');
+SELECT is((SELECT string_agg(name, '; ' ORDER BY name COLLATE "C") FROM lifecycle.transition_rules WHERE lifecycle = 'trip'),
+    'booked for long; planned to sold if condition; planned, sold to over on date', 'names that they were given stay, the others follow');
+SELECT is(define_trips('sold'), 'unchanged unchanged unchanged', 'so that the script is still the same');
+INSERT INTO trips VALUES (1, '2020-01-01', false), (2, NULL, true);
+SELECT run_due('trip');
+SELECT is((SELECT string_agg(stage::text, ', ' ORDER BY subject_id) FROM trip.subjects), 'over, sold', 'and they work');
+SELECT define_transition('trip', 'over', 'planned', condition => 'false', name => 'planned to booked if condition');
+SELECT rename_stage('trip', 'sold', 'booked');
+SELECT is((SELECT string_agg(name, '; ' ORDER BY name COLLATE "C") FROM lifecycle.transition_rules WHERE lifecycle = 'trip'),
+    'booked for long; planned to booked if condition; planned to sold if condition; planned, booked to over on date', 'a name that is taken is not given twice');
+SELECT verified('trip');
 SELECT * FROM finish();
 ROLLBACK;

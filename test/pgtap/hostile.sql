@@ -1,6 +1,6 @@
 -- Owners of lifecycles who mean harm, or who have altered what is theirs: nobody else's rights are theirs to use, and nothing crashes.
 \ir shop.psql
-SELECT plan(49);
+SELECT plan(60);
 CREATE ROLE lc_mallory;
 GRANT CREATE ON DATABASE :"DBNAME" TO lc_mallory;
 GRANT ALL ON SCHEMA scenario TO lc_mallory;
@@ -58,11 +58,46 @@ CREATE FUNCTION still() RETURNS integer LANGUAGE plpgsql IMMUTABLE AS $$ BEGIN P
 CREATE INDEX odd ON loot._due ((subject_id + still()));
 RESET ROLE;
 SELECT trapped();
-SELECT throws_like($$ SELECT * FROM explain('loot', 1) $$, '%index odd of table loot._due calls %still()%', 'an index with a function: explain refuses');
-SELECT matches((SELECT string_agg(detail, ', ') FROM verify('loot')), 'index odd of table loot._due calls ', '… verify says so');
-SELECT matches((SELECT string_agg(detail, ', ') FROM status() WHERE lifecycle = 'loot'), 'index odd of table loot._due calls ', '… status too');
+SELECT throws_like($$ SELECT * FROM explain('loot', 1) $$, '%index loot.odd of table loot._due calls function scenario.still()%', 'an index with a function: explain refuses');
+SELECT matches((SELECT string_agg(detail, ', ') FROM verify('loot')), 'index loot.odd of table loot._due calls ', '… verify says so');
+SELECT matches((SELECT string_agg(detail, ', ') FROM status() WHERE lifecycle = 'loot'), 'index loot.odd of table loot._due calls ', '… status too');
 SELECT is(trapped(), NULL, 'and it did not run');
 DROP INDEX loot.odd;
+-- nor anything else that the planner runs
+CREATE FUNCTION strange(made text, problem text) RETURNS SETOF text LANGUAGE plpgsql AS $$ BEGIN
+    BEGIN
+        SET LOCAL ROLE lc_mallory;
+        EXECUTE made;
+        RESET ROLE;
+        DELETE FROM trap;
+        RETURN NEXT alike((SELECT string_agg(detail, ', ') FROM status() WHERE lifecycle = 'loot'), '%' || problem || '%', made);
+        RETURN NEXT is((SELECT count(*) FROM trap), 0::bigint, '… and it does not run');
+        RAISE division_by_zero;
+    EXCEPTION WHEN division_by_zero THEN
+    END;
+END $$;
+SET ROLE lc_mallory;
+CREATE FUNCTION as_it_is(bigint) RETURNS bigint LANGUAGE plpgsql IMMUTABLE AS $$ BEGIN PERFORM scenario.spring('operator'); RETURN $1; END $$;
+CREATE OPERATOR @# (FUNCTION = as_it_is, RIGHTARG = bigint);
+RESET ROLE;
+SELECT strange('CREATE INDEX odd ON loot._due ((subject_id + (@# 1::bigint)))', 'index loot.odd of table loot._due calls operator scenario.@#');
+SELECT strange('CREATE STATISTICS loot.odd ON (subject_id + still()) FROM loot._due', 'statistics object loot.odd of table loot._due calls function scenario.still()');
+SELECT strange('CREATE TABLE loot.part () INHERITS (loot._due); CREATE INDEX odd ON loot.part ((subject_id + still()))', 'index loot.odd of table loot._due calls function scenario.still()');
+SELECT strange('CREATE TABLE loot.part (CHECK (subject_id > still())) INHERITS (loot._due)', 'of table loot._due calls function scenario.still()');
+CREATE ROLE lc_reader;
+GRANT USAGE ON SCHEMA scenario TO lc_reader;
+SET ROLE lc_mallory;
+GRANT USAGE ON SCHEMA loot TO PUBLIC;
+GRANT SELECT ON ALL TABLES IN SCHEMA loot TO PUBLIC;
+ALTER TABLE loot.failures ENABLE ROW LEVEL SECURITY;
+CREATE POLICY odd ON loot.failures USING (spring('policy') = '');
+SET ROLE lc_reader;
+SELECT is((SELECT string_agg(detail, ', ') FROM status() WHERE lifecycle = 'loot'), 'row security hides some of it from you', 'row security on the state of a lifecycle: status says so');
+SELECT throws_like($$ SELECT * FROM verify('loot') $$, '%row security hides some from you%', '… verify refuses');
+RESET ROLE;
+SELECT is(trapped(), NULL, '… and no policy has run');
+DROP POLICY odd ON loot.failures;
+ALTER TABLE loot.failures DISABLE ROW LEVEL SECURITY;
 SET ROLE lc_mallory;
 DROP VIEW loot.waiting;
 ALTER TABLE loot.failures ALTER name TYPE word USING NULL;

@@ -1,6 +1,6 @@
 -- Runs and timers that set off each other for ever, each in a turn of its own, are cut; what has time passing, or news, goes on.
 \ir shop.psql
-SELECT plan(33);
+SELECT plan(36);
 SET statement_timeout = '1min';
 
 -- the runs of a customer, and what was cut
@@ -130,6 +130,15 @@ SELECT run_due('person');
 SELECT cmp_ok((SELECT max(seq) FROM person.transitions WHERE subject_id = 3), '>=', 200, 'what is late is made up for');
 SELECT is_empty('SELECT FROM person.failures WHERE subject_id = 3', '… and is no loop');
 SELECT verified('person');
+
+-- a chain through many stages is no loop
+CREATE TABLE chained (id int PRIMARY KEY);
+SELECT define_lifecycle('chain', 'chained', stages => (SELECT array_agg('s' || i ORDER BY i) FROM generate_series(1, 400) i));
+SELECT count(define_transition('chain', 's' || i, 's' || i + 1, condition => 'true')) FROM generate_series(1, 399) i;
+INSERT INTO chained VALUES (1), (2);
+SELECT is((SELECT string_agg(DISTINCT stage || ' ' || seq, ', ') FROM chain.subjects), 's400 400', 'a chain through 400 stages');
+SELECT is_empty('SELECT FROM chain.failures', '… is not cut');
+SELECT verified('chain');
 
 SELECT * FROM finish();
 ROLLBACK;

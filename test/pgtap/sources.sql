@@ -1,6 +1,6 @@
 -- Event sources: several tables, one constant name, rows that become events by insert and by update, partitions, and every type of key.
 \ir shop.psql
-SELECT plan(109);
+SELECT plan(115);
 
 -- several sources, each with its own shape
 CREATE TABLE payments (id int PRIMARY KEY, customer_id bigint, paid_at timestamptz, amount numeric);
@@ -268,5 +268,22 @@ SELECT drop_workflow('customer', 'graded');
 SELECT drop_transition('customer', 'graded');
 SELECT is_empty($$ SELECT FROM verify('customer') WHERE invariant = 'what is listened to can come' $$, 'until nothing listens to it');
 
+-- another table takes the place of one: what names its source goes on with it
+CREATE TABLE marks (customer_id bigint, name text, at timestamptz, grade int);
+SELECT define_event_source('customer', 'marks', subject_column => 'customer_id', name_column => 'name', time_column => 'at', name => 'marks');
+SELECT define_transition('customer', 'lost', 'awareness', on_event => 'back', condition => 'event.grade > 1', source => 'marks', name => 'back');
+SELECT define_workflow('customer', 'marked', state => 'live', entry => on_event('mark', 'event.grade > 2', 'marks'), exit => on_event('unmark', 'event.grade > 3', 'marks'), steps => delay('1 day'));
+ALTER TABLE marks RENAME TO marks_old;
+CREATE TABLE marks (customer_id bigint, name text, at timestamptz, grade int);
+SELECT is(define_event_source('customer', 'marks', subject_column => 'customer_id', name_column => 'name', time_column => 'at', name => 'marks'), 'replaced', 'a table in the place of another');
+INSERT INTO marks VALUES (9001, 'back', '2026-01-11', 1), (9001, 'back', '2026-01-11', 2), (9001, 'mark', '2026-01-12', 2), (9001, 'mark', '2026-01-12', 3);
+SELECT matches(path(9001), 'lost > awareness$', 'a rule that names the source is bound to it');
+SELECT is(runs(9001), 'marked: …', '… so is an entry');
+INSERT INTO marks VALUES (9001, 'unmark', '2026-01-12', 3), (9001, 'unmark', '2026-01-12', 4);
+SELECT is(runs(9001), 'marked: exit', '… and an exit');
+CREATE TABLE other_marks (customer_id bigint, name text, at timestamptz);
+SELECT throws_like($$ SELECT define_event_source('customer', 'other_marks', subject_column => 'customer_id', name_column => 'name', time_column => 'at', name => 'marks') $$,
+    'condition of %does not fit event source "marks": %', 'a table that has not what they read is refused');
+SELECT is(define_event_source('customer', 'marks', subject_column => 'customer_id', name_column => 'name', time_column => 'at', name => 'marks'), 'unchanged', 'and the other one stays');
 SELECT * FROM finish();
 ROLLBACK;

@@ -1,7 +1,7 @@
 -- What one statement writes is folded once, at its end, in the order of the events' times: also with triggers of the user on the same table, errors
 -- that are caught, definitions that change under it, more rows than are kept at once, and through the root of partitions.
 \ir shop.psql
-SELECT plan(45);
+SELECT plan(51);
 CREATE TABLE log (id bigint, customer_id bigint NOT NULL, name text NOT NULL, at timestamptz NOT NULL, properties jsonb) PARTITION BY RANGE (at);
 CREATE TABLE log_jan PARTITION OF log FOR VALUES FROM ('2026-01-01') TO ('2026-02-01');
 CREATE TABLE log_feb PARTITION OF log FOR VALUES FROM ('2026-02-01') TO ('2026-03-01') PARTITION BY LIST (name);
@@ -168,5 +168,27 @@ SELECT throws_ok($$ SELECT drop_lifecycle('member') $$, '2BP01', 'column "seen_i
 ALTER TABLE notes ALTER seen_in TYPE text;
 SELECT lives_ok($$ SELECT drop_lifecycle('member') $$, 'without it');
 SELECT verified();
+-- rows that two foreign keys change in one query
+CREATE TABLE staff (id int PRIMARY KEY);
+CREATE TABLE clients (id int PRIMARY KEY, manager int REFERENCES staff ON DELETE SET NULL ON UPDATE CASCADE, support int REFERENCES staff ON DELETE SET NULL ON UPDATE CASCADE);
+SELECT define_lifecycle('client', 'clients', stages => '{kept,alone,helpless}');
+SELECT define_workflow('client', 'no ' || col, state => 'live', entry => on_change(format('client.%I IS NULL', col)), steps => steps(delay('1 day'))) FROM unnest('{manager,support}'::text[]) col;
+SELECT define_transition('client', 'kept', 'alone', condition => 'client.manager IS NULL');
+SELECT define_transition('client', 'alone', 'helpless', condition => 'client.support IS NULL');
+INSERT INTO staff VALUES (1), (2), (3);
+INSERT INTO clients VALUES (1, 1, 1), (2, 1, 2), (3, 2, 1), (4, 3, 3);
+DELETE FROM staff WHERE id = 1;
+SELECT is((SELECT string_agg(subject_id || ' ' || workflow, ', ' ORDER BY subject_id, workflow) FROM client.enrollments), '1 no manager, 1 no support, 2 no manager, 3 no support', 'both changes count');
+SELECT is((SELECT string_agg(subject_id || ' ' || stage, ', ' ORDER BY subject_id) FROM client.subjects), '1 helpless, 2 alone, 3 kept, 4 kept', '… also for rules');
+SELECT define_workflow('client', 'new ' || col, state => 'live', entry => on_change(format('client.%I = 9', col)), steps => steps(delay('1 day'))) FROM unnest('{manager,support}'::text[]) col;
+UPDATE staff SET id = 9 WHERE id = 3;
+SELECT is((SELECT string_agg(workflow, ', ' ORDER BY workflow) FROM client.enrollments WHERE subject_id = 4), 'new manager, new support', 'and when a key is changed');
+-- many, in batches
+INSERT INTO staff VALUES (20), (21);
+INSERT INTO clients SELECT i, 20, CASE WHEN i % 2 = 0 THEN 20 ELSE 21 END FROM generate_series(101, 5100) i;
+DELETE FROM staff WHERE id = 20;
+SELECT is((SELECT string_agg(stage || ' ' || n, ', ' ORDER BY stage) FROM (SELECT stage, count(*) AS n FROM client.subjects WHERE subject_id > 100 GROUP BY stage) x), 'alone 2500, helpless 2500', 'many of them');
+SELECT is((SELECT count(*) FROM client.enrollments WHERE subject_id > 100), 7500::bigint, '… all changes count');
+SELECT verified('client');
 SELECT * FROM finish();
 ROLLBACK;

@@ -1,6 +1,6 @@
 -- Workflows: entries, re-entry, parallel runs, exits and goals in the middle of a delay, nested branches, and every kind of step.
 \ir shop.psql
-SELECT plan(65);
+SELECT plan(68);
 SELECT define_template('customer', 'a', subject_line => 'A', body => 'a {{ customer.first_name }}');
 SELECT define_template('customer', 'b', body => 'b {{ subject.stage }}');
 SELECT define_template('customer', 'c', body => 'c {{ event.properties.amount }} {{ enrollment.entered_at | date: "%Y-%m-%d" }}');
@@ -192,6 +192,20 @@ SELECT is(order_and_run(60), '61 1 awareness', 'and deletes');
 SELECT throws_ok($$ SELECT define_workflow('customer', 'merge', steps => run_sql('MERGE INTO tally t USING (SELECT customer.id) c ON t.customer_id = c.id WHEN MATCHED THEN UPDATE SET m = 1')) $$,
     '42703', NULL, 'it is bound when it is defined');
 SELECT is((SELECT count(pg_get_functiondef(p.oid)) FROM pg_proc p WHERE proname LIKE '%merge: run_sql%'), 2::bigint, 'and can be dumped');
+-- a lifecycle that gets recipients: the same definition is another program then
+SELECT define_template('customer', 'hello', body => 'x');
+CREATE TABLE mates (customer_id bigint, mail text);
+CREATE FUNCTION define_hello() RETURNS text LANGUAGE sql AS $$
+    SELECT define_workflow('customer', 'hello', state => 'live', entry => on_event('hello'), reentry => 'always', steps => send('email', 'hello')) $$;
+SELECT define_hello();
+SELECT define_lifecycle('customer', 'customers', stages => '{awareness,consideration,conversion,retention,advocacy,inactive,lost}', timezone => 'customer.timezone', simulated => true,
+    recipients => 'SELECT m.mail AS address FROM mates m WHERE m.customer_id = customer.id');
+SELECT is(define_hello(), 'replaced', 'recipients of the lifecycle make another version');
+SELECT is(define_hello(), 'unchanged', '… once');
+INSERT INTO mates VALUES (60, 'm@x'), (60, 'n@x');
+SELECT event(60, 'hello');
+SELECT run_due();
+SELECT is(sent(60), 'hello queued m@x, hello queued n@x', '… which sends to them');
 SELECT verified();
 
 SELECT * FROM finish();

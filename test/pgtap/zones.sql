@@ -1,7 +1,7 @@
 -- Local time: delays, timers, windows of goals, funnels and entries and re-entry of days and months keep the local time of day of the subject, those of hours do not; dates are local; both DST weekends of 2026,
 -- the ends of months, zones that do not exist; and a comparison with PostgreSQL's own arithmetic around the changes of many zones.
 \ir shop.psql
-SELECT plan(67);
+SELECT plan(68);
 
 -- one run for each duration; its delay is the first step
 CREATE TABLE durations (i int PRIMARY KEY, calendar interval, clock interval);
@@ -289,5 +289,11 @@ SELECT define_shop();
 SELECT advance_clock(until => '2027-05-31 15:00+00');
 SELECT is(path(400401), 'awareness > lost', 'timers are armed anew when the time zones change');
 SELECT verified();
+-- keys of type varchar
+CREATE TABLE words (id varchar(40) PRIMARY KEY, zone text);
+SELECT define_lifecycle('word', 'words', stages => '{a,b}', timezone => 'word.zone');
+SELECT define_transition('word', 'a', 'b', condition => 'word.zone = ''Asia/Tokyo''');
+INSERT INTO words VALUES ('x', 'Asia/Tokyo'), ('y', 'UTC');
+SELECT is((SELECT string_agg(stage || ' ' || subjects, ', ' ORDER BY step) FROM funnel('word', '{a,b}', within => '7 days')), 'a 2, b 1', 'the funnel of keys of type varchar');
 SELECT * FROM finish();
 ROLLBACK;
