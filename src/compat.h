@@ -77,4 +77,15 @@
 #define lc_sets_expression(subtype)	false
 #endif
 
+/*
+ * Virtual generated columns came with 18: rows hold NULL for them, and what reads a table computes them. lc_is_virtual is for files that include
+ * utils/lsyscache.h; before 18 no column has that letter.
+ */
+#define lc_is_virtual(table, column)	(get_attgenerated(table, column) == 'v')
+#if PG_VERSION_NUM >= 180000
+#define lc_has_generated(constr)	((constr)->has_generated_stored || (constr)->has_generated_virtual)
+#else
+#define lc_has_generated(constr)	((constr)->has_generated_stored)
+#endif
+
 #endif							/* LC_COMPAT_H */

@@ -13,11 +13,14 @@
 #include "batch.h"
 #include "catalog/as_of.h"
 #include "catalog/pg_type.h"
+#include "compat.h"
 #include "lib/stringinfo.h"
+#include "rewrite/rewriteHandler.h"
 #include "statement.h"
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
+#include "utils/ruleutils.h"
 #include "utils/timestamp.h"
 
 static void
@@ -59,6 +62,28 @@ cast_type(Oid type)
 	return format_type_extended(type, -1, FORMAT_TYPE_TYPEMOD_GIVEN | FORMAT_TYPE_FORCE_QUALIFY);
 }
 
+/* Virtual columns that are kept are NULL in a row: they are computed from its other columns, as a SELECT from the table would. */
+static void
+compute_virtual(LcColumns *columns, char **expressions)
+{
+	Relation	rel = relation_open(columns->table, AccessShareLock);
+	List	   *context = deparse_context_for(RelationGetRelationName(rel), columns->table);
+	StringInfoData row;
+
+	initStringInfo(&row);
+	append_row(&row, columns->table, expressions);
+	for (int i = 0; i < columns->n; i++)
+	{
+		AttrNumber	column = columns->attnums[i];
+
+		if (lc_is_virtual(columns->table, column))
+			expressions[column - 1] = psprintf("(SELECT %s FROM (SELECT (%s).*, %u::oid AS tableoid) AS _)",
+											   deparse_expression(build_column_default(rel, column), context, false, false),
+											   row.data, columns->table);
+	}
+	relation_close(rel, AccessShareLock);
+}
+
 /* The kept columns of a table as fields, and the row that they make. */
 static void
 append_kept_row(LcMatch *match, StringInfo sql, LcColumns *columns, bool old)
@@ -74,6 +99,8 @@ append_kept_row(LcMatch *match, StringInfo sql, LcColumns *columns, bool old)
 		expressions[columns->attnums[i] - 1] = field->as_text ?
 			psprintf("q.f%d::%s", match->nfields, cast_type(columns->types[i])) : psprintf("q.f%d", match->nfields);
 	}
+	if (old)
+		compute_virtual(columns, expressions);
 	append_row(sql, columns->table, expressions);
 }
 

@@ -295,7 +295,7 @@ is_simple(Relation rel)
 	List	   *indexes;
 
 	if (rel->rd_rel->relkind != RELKIND_RELATION || rel->rd_rel->relispartition || rel->trigdesc || rel->rd_rel->relrowsecurity ||
-		rel->rd_rules || (constr && (constr->has_generated_stored || constr->num_check > 0)))
+		rel->rd_rules || (constr && (lc_has_generated(constr) || constr->num_check > 0)))
 		return false;
 	indexes = RelationGetIndexList(rel);
 	return list_length(indexes) == 1;

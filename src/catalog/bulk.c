@@ -35,6 +35,7 @@
 #include "catalog/order.h"
 #include "catalog/pages.h"
 #include "catalog/sql.h"
+#include "compat.h"
 #include "errors.h"
 
 #define CHUNK_ROWS	1000		/* written at once */
@@ -102,7 +103,7 @@ is_simple(Relation rel)
 	TupleConstr *constr = RelationGetDescr(rel)->constr;
 
 	return rel->rd_rel->relkind == RELKIND_RELATION && !rel->rd_rel->relispartition && rel->trigdesc == NULL &&
-		!rel->rd_rel->relrowsecurity && rel->rd_rules == NULL && !(constr && constr->has_generated_stored);
+		!rel->rd_rel->relrowsecurity && rel->rd_rules == NULL && !(constr && lc_has_generated(constr));
 }
 
 /* Finds the caller's columns, and the defaults of those behind them. */

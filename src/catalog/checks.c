@@ -216,6 +216,12 @@ lc_check_column(Oid table, const char *column, const char *use)
 				(errcode(ERRCODE_UNDEFINED_COLUMN),
 				 errmsg("column \"%s\" of table %s, given as %s, does not exist", column, lc_qualified_name(table), use),
 				 errhint("The table has the columns %s.", lc_column_list(table))));
+	if (lc_is_virtual(table, number))
+		ereport(ERROR,
+				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+				 errmsg("column \"%s\" of table %s, given as %s, is a virtual generated column", column, lc_qualified_name(table), use),
+				 errdetail("The rows that are captured do not hold it."),
+				 errhint("Declare it STORED.")));
 	return number;
 }
 

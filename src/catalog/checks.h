@@ -32,7 +32,7 @@ extern bool lc_is_subscribed(Oid table);
 /* The names of a table's columns, for hints. */
 extern char *lc_column_list(Oid table);
 
-/* A column of the table, or an error that names the existing ones. */
+/* A column that rows of the table hold, or an error; one that names the existing ones where it does not exist. */
 extern AttrNumber lc_check_column(Oid table, const char *column, const char *use);
 
 /* Arguments: NULL when the SQL argument is NULL; an error that names the argument when it must not be. */

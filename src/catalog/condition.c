@@ -13,6 +13,7 @@
 
 #include "access/htup_details.h"
 #include "access/relation.h"
+#include "access/sysattr.h"
 #include "access/transam.h"
 #include "catalog/load.h"
 #include "catalog/condition.h"
@@ -26,14 +27,17 @@
 #include "catalog/sql.h"
 #include "commands/extension.h"
 #include "common/hashfn.h"
+#include "compat.h"
 #include "funcapi.h"
 #include "lifecycle.h"
 #include "mb/pg_wchar.h"
 #include "miscadmin.h"
 #include "nodes/nodeFuncs.h"
+#include "optimizer/optimizer.h"
 #include "parser/parse_func.h"
 #include "parser/parse_type.h"
 #include "parser/parser.h"
+#include "rewrite/rewriteHandler.h"
 #include "utils/acl.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
@@ -464,6 +468,25 @@ check_rows_read(const char *lifecycle, const LcBinding *binding, Oid function)
 		refuse_row(binding, lifecycle, "Only the row event is there. What else must be true can be said where somebody listens to the event.");
 }
 
+/* Rows of events are captured as they were written: they hold no virtual columns. */
+static void
+check_event_columns(const LcBinding *binding, Oid function)
+{
+	LcCondition condition = {0};
+	Reads		reads = {.event = 3, .condition = &condition};
+	int			column = -1;
+
+	(void) walk_for_reads((Node *) query_of(function), &reads);
+	while ((column = bms_next_member(condition.event_columns, column)) >= 0)
+		if (lc_is_virtual(binding->event_table, column))
+			ereport(ERROR,
+					(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+					 errmsg("%s reads event.%s, a virtual generated column", binding->what,
+							quote_identifier(get_attname(binding->event_table, column, false))),
+					 errdetail("The rows that are captured do not hold it."),
+					 errhint("Declare it STORED, or write out what it is computed from.")));
+}
+
 void
 lc_condition_bind(const char *lifecycle, const char *schema, Oid on_table, const LcBinding *binding)
 {
@@ -475,6 +498,8 @@ lc_condition_bind(const char *lifecycle, const char *schema, Oid on_table, const
 		check_single_row(lifecycle, schema, on_table, binding, form, function);
 	if (binding->rows != LC_ROWS_ALL)
 		check_rows_read(lifecycle, binding, function);
+	if (OidIsValid(binding->event_table))
+		check_event_columns(binding, function);
 	if (strcmp(binding->result, "void") != 0)
 		foreach(cell, functions_named(schema, binding->name))
 			check_reads_only(binding, lfirst_oid(cell));
@@ -637,6 +662,36 @@ lifecycle__missing_function(PG_FUNCTION_ARGS)
 	PG_RETURN_NULL();
 }
 
+/* The columns that a generated one is computed from: none of them is generated. */
+static Bitmapset *
+computed_from(Oid table, AttrNumber column)
+{
+	Relation	rel = relation_open(table, AccessShareLock);
+	Bitmapset  *found = NULL;
+	Bitmapset  *columns = NULL;
+	int			member = -1;
+
+	pull_varattnos(build_column_default(rel, column), 1, &found);
+	while ((member = bms_next_member(found, member)) >= 0)
+		if (member + FirstLowInvalidHeapAttributeNumber > 0)
+			columns = bms_add_member(columns, member + FirstLowInvalidHeapAttributeNumber);
+	relation_close(rel, AccessShareLock);
+	return columns;
+}
+
+/* A virtual column changes with what it is computed from; by itself it is NULL in all rows that triggers see. */
+static Bitmapset *
+add_computed_from(Oid table, Bitmapset *columns)
+{
+	Bitmapset  *all = bms_copy(columns);
+	int			column = -1;
+
+	while ((column = bms_next_member(columns, column)) >= 0)
+		if (lc_is_virtual(table, column))
+			all = bms_add_members(all, computed_from(table, column));
+	return all;
+}
+
 static LcCondition *
 load_function(LcLifecycle *lc, Oid function, const char *name)
 {
@@ -676,6 +731,7 @@ load_function(LcLifecycle *lc, Oid function, const char *name)
 	condition->reads_clock = form->prorettype == VOIDOID;
 	query = function_query(tuple);
 	(void) walk_for_reads((Node *) query, &reads);
+	condition->row_columns = add_computed_from(lc->on_table, condition->row_columns);
 	if (form->prorettype != VOIDOID && !form->proretset)
 		type = exprType((Node *) linitial_node(TargetEntry, query->targetList)->expr);
 	condition->local_time = form->prorettype == TIMESTAMPTZOID && (getBaseType(type) == DATEOID || getBaseType(type) == TIMESTAMPOID);

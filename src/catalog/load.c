@@ -19,6 +19,7 @@
 #include "catalog/pg_type.h"
 #include "catalog/sql.h"
 #include "common/hashfn.h"
+#include "compat.h"
 #include "lifecycle.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
@@ -465,7 +466,7 @@ single_key_column(Oid table)
 	return number;
 }
 
-/* A column of a source; marks the source when it is gone. */
+/* A column of a source; marks the source when rows do not have it. */
 static AttrNumber
 source_column(LcSource *source, const char *column)
 {
@@ -473,6 +474,9 @@ source_column(LcSource *source, const char *column)
 
 	if (number == InvalidAttrNumber && !source->broken)
 		source->broken = psprintf("table %s has no column \"%s\" any more", lc_qualified_name(source->table), column);
+	else if (number > 0 && lc_is_virtual(source->table, number) && !source->broken)
+		source->broken = psprintf("column \"%s\" of table %s is a virtual generated column now, which rows do not hold", column,
+								  lc_qualified_name(source->table));
 	return number;
 }
 

@@ -318,6 +318,7 @@ bind_in_step(Definition *definition, const char *what, const char *function, con
 	LcLifecycle *lc = definition->lc;
 	LcBinding	binding = {what, function, result, sql, InvalidOid};
 	Oid			table = InvalidOid;
+	Oid			unfit = InvalidOid;
 	char	   *error;
 
 	if (strstr(sql, "event") != NULL && !lc_condition_fits(lc->name, lc->schema, lc->on_table, &binding, &error))
@@ -325,9 +326,13 @@ bind_in_step(Definition *definition, const char *what, const char *function, con
 		for (int i = 0; i < lc->nsources; i++)
 		{
 			binding.event_table = lc->sources[i].table;
-			if (!may_begin(definition, &lc->sources[i]) || binding.event_table == table ||
-				!lc_condition_fits(lc->name, lc->schema, lc->on_table, &binding, &error))
+			if (!may_begin(definition, &lc->sources[i]) || binding.event_table == table)
 				continue;
+			if (!lc_condition_fits(lc->name, lc->schema, lc->on_table, &binding, &error))
+			{
+				unfit = binding.event_table;
+				continue;
+			}
 			if (OidIsValid(table))
 				ereport(ERROR,
 						errcode(ERRCODE_AMBIGUOUS_PARAMETER),
@@ -336,6 +341,8 @@ bind_in_step(Definition *definition, const char *what, const char *function, con
 			table = binding.event_table;
 		}
 		definition->keeps_event |= OidIsValid(table);
+		if (!OidIsValid(table))
+			table = unfit;		/* raises what is wrong with its event */
 	}
 	bind(definition, what, function, result, sql, table);
 }

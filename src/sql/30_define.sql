@@ -121,7 +121,7 @@ CREATE FUNCTION lifecycle.define_event_source(
     LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'lifecycle_define_event_source';
 COMMENT ON FUNCTION lifecycle.define_event_source(text, regclass, text, text, text, text, text, text, interval, boolean) IS
 'Makes the rows of a table events of the subjects. subject_column joins to the key; time_column says when; name_column holds the event''s name, or event_name is the name of all. name: default the table''s. becomes: condition over the row (event); the insert or update that makes it true is the event. enroll_within: older events move stages only; days and months are those of the subject''s time zone. replicated: rows that logical replication writes are captured too; NULL: if a subscription feeds the table, or a partition of it, now.
-Returns created, unchanged or replaced. Errors: unknown or wrong-typed columns, a table the caller does not own, a partition, a condition that does not bind.';
+Returns created, unchanged or replaced. Errors: unknown, virtual or wrong-typed columns, a table the caller does not own, a partition, a condition that does not bind.';
 
 CREATE FUNCTION lifecycle.drop_event_source(lifecycle text, name text) RETURNS void
     LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'lifecycle_drop_event_source';
