@@ -150,7 +150,7 @@ extern void lc_group_execute_rows(LcRunBatch *batch, const LcGroup *group, LcSta
 /* The run that a row of a rows statement belongs to. */
 extern int	lc_group_run(LcRunBatch *batch, uint64 row);
 
-/* Sets found[run] for those of the group whose enrollment is not ended. */
+/* Sets found[run] for those of the group whose enrollment is not ended; it may have several runs of one subject. */
 extern void lc_find_open_enrollments(LcRunBatch *batch, const LcGroup *group, bool *found);
 
 /* send.c */

@@ -6,6 +6,9 @@
  * until the one row that fails is alone; its error is recorded and it is put off, or parked when it has failed too often; the rest go on. Deferred
  * constraints are checked before the subtransaction ends: one that failed at the commit would take the whole batch with it, again and again.
  *
+ * Rows that have failed go back when all others are done (settle): what the batch has done since may have ended their enrollment, whose exit could not
+ * find them, since they were claimed.
+ *
  * Cancel, shutdown and what is no row's fault (a full disk) are raised. A deadlock or a serialization failure is no row's fault either: the row goes back
  * as it was.
  *
@@ -60,6 +63,8 @@ typedef struct Runner
 	LcRun	   *runs;			/* all that are claimed; batch.runs are those of a round */
 	int			nfailures;
 	Failure    *failures;
+	int			nput_off;
+	LcRun	  **put_off;		/* not attempted, or with an error that is nobody's fault: for wake_at */
 	int			back;			/* rows that went back */
 	int			streak;			/* the last failures that are alike; what has succeeded since ends it */
 } Runner;
@@ -216,19 +221,16 @@ attempt(Runner *runner, int first, int last)
 	return error;
 }
 
-/* Puts a row back into the queue, not attempted, for later. */
+/* Lets a row go back into the queue, not attempted, for later. */
 static void
-put_back(Runner *runner, const LcRun *run, int64 wait)
+put_off(Runner *runner, LcRun *run, int64 wait)
 {
-	LcRunBatch *batch = &runner->batch;
-	LcDue		due = run->due;
-	LcIdentity	identity;
-
-	if (!batch->lc->simulated || wait != LC_RETRY_LOCKED)
-		due.due_at = run->at + wait;
-	lc_identity_owner(batch->lc, true, &identity);
-	lc_due_insert(batch->lc, &due, 1);
-	lc_identity_restore(&identity);
+	if (runner->put_off == NULL)
+		runner->put_off = palloc(sizeof(LcRun *) * runner->n);
+	run->wake_at = run->at;
+	if (!runner->batch.lc->simulated || wait != LC_RETRY_LOCKED)
+		run->wake_at += wait;
+	runner->put_off[runner->nput_off++] = run;
 }
 
 static void
@@ -279,7 +281,7 @@ run_rows(Runner *runner, int first, int last)
 	if (is_hopeless(runner, first, last))
 	{
 		for (int i = first; i < last; i++)
-			put_back(runner, &runner->runs[i], BACKOFF_FIRST);
+			put_off(runner, &runner->runs[i], BACKOFF_FIRST);
 		lc_stats_count(batch->lc->name, "rows put off behind a failing step", last - first);
 		return;
 	}
@@ -299,7 +301,7 @@ run_rows(Runner *runner, int first, int last)
 	}
 	else if (is_transient(error))
 	{
-		put_back(runner, &runner->runs[first], LC_RETRY_LOCKED);
+		put_off(runner, &runner->runs[first], LC_RETRY_LOCKED);
 		runner->back++;
 	}
 	else
@@ -381,22 +383,41 @@ write_failure(LcRunBatch *batch, LcBulk *bulk, const Failure *failure, int64 id,
 	lc_bulk_add(bulk, values, nulls);
 }
 
+/* Those that have failed or are put off and whose enrollment was ended behind their back are dropped. Only in this batch: others wait for our rows. */
+static void
+drop_ended(Runner *runner)
+{
+	LcRunBatch *batch = &runner->batch;
+	LcGroup		group = {0, palloc(sizeof(int) * (runner->nfailures + runner->nput_off))};
+	bool	   *open = palloc0(batch->n);
+
+	if (batch->removals == lc_due_removals)
+		return;
+	for (int i = 0; i < runner->nfailures + runner->nput_off; i++)
+	{
+		LcRun	   *run = i < runner->nfailures ? runner->failures[i].run : runner->put_off[i - runner->nfailures];
+
+		if (run->due.kind != LC_DUE_RULE)
+			group.runs[group.n++] = run - batch->runs;
+	}
+	lc_find_open_enrollments(batch, &group, open);
+	for (int i = 0; i < group.n; i++)
+		if (!open[group.runs[i]])
+			batch->runs[group.runs[i]].state = LC_RUN_DROPPED;
+}
+
 /* What a failed run had waited for is over all the same: it is noted, and the run tries again at the step behind it. */
 static void
 end_waits(Runner *runner)
 {
 	LcRunBatch *batch = &runner->batch;
-	MemoryContext old;
 
-	batch->work = AllocSetContextCreate(batch->context, "lifecycle failures", ALLOCSET_DEFAULT_SIZES);
-	old = MemoryContextSwitchTo(batch->work);
-	start_round(runner, 0, runner->n);
 	for (int i = 0; i < runner->nfailures; i++)
 	{
 		LcRun	   *run = runner->failures[i].run;
 		LcStepPlan *wait;
 
-		if (run->due.kind != LC_DUE_WAIT)
+		if (run->due.kind != LC_DUE_WAIT || run->state == LC_RUN_DROPPED)
 			continue;
 		wait = lc_step_plan(run->plan, run->due.step);
 		if (wait == NULL || wait->next == 0)
@@ -408,25 +429,19 @@ end_waits(Runner *runner)
 		run->due.step = wait->next;
 	}
 	lc_write_activity(batch);
-	MemoryContextSwitchTo(old);
-	MemoryContextDelete(batch->work);
-	batch->work = NULL;
 }
 
-/* Records failures; puts the rows off, or parks them. */
-static void
-record_failures(Runner *runner)
+/* Records failures; puts the rows off, or parks them. Returns how many of them are to go back. */
+static int
+record_failures(Runner *runner, LcDue *again)
 {
 	LcRunBatch *batch = &runner->batch;
-	LcDue	   *again;
 	int64	   *ids;
 	LcBulk	   *bulk;
 	int			n = 0;
 
 	if (runner->nfailures == 0)
-		return;
-	end_waits(runner);
-	again = palloc(sizeof(LcDue) * runner->nfailures);
+		return 0;
 	ids = palloc(sizeof(int64) * runner->nfailures);
 	lc_sequence_next(batch->lc->failure_sequence, runner->nfailures, ids);
 	bulk = lc_bulk_begin(batch->lc->tables[LC_FAILURES], FAILURE_NATTS);
@@ -434,17 +449,51 @@ record_failures(Runner *runner)
 	{
 		LcRun	   *run = runner->failures[i].run;
 		int			attempts = run->due.attempts + 1;
-		bool		parked = attempts >= lc_guc_max_attempts || (run->plan != NULL && !run->plan->found);
+		bool		dropped = run->state == LC_RUN_DROPPED;
+		bool		parked = !dropped && (attempts >= lc_guc_max_attempts || (run->plan != NULL && !run->plan->found));
 
 		write_failure(batch, bulk, &runner->failures[i], ids[i], attempts, parked);
-		if (parked)
+		if (parked || dropped)
 			continue;
 		again[n] = run->due;
 		again[n].attempts = attempts;
 		again[n++].due_at = run->at + backoff(batch->lc, attempts);
 	}
 	lc_bulk_end(bulk);
+	return n;
+}
+
+/* Behind all others: what becomes of the rows that have failed, or were not attempted. */
+static void
+settle(Runner *runner)
+{
+	LcRunBatch *batch = &runner->batch;
+	MemoryContext old;
+	LcDue	   *again;
+	int			n;
+
+	if (runner->nfailures + runner->nput_off == 0)
+		return;
+	batch->work = AllocSetContextCreate(batch->context, "lifecycle failures", ALLOCSET_DEFAULT_SIZES);
+	old = MemoryContextSwitchTo(batch->work);
+	start_round(runner, 0, runner->n);
+	for (int i = 0; i < runner->n; i++)
+		batch->runs[i].state = LC_RUN_BACK;
+	drop_ended(runner);
+	end_waits(runner);
+	again = palloc(sizeof(LcDue) * (runner->nfailures + runner->nput_off));
+	n = record_failures(runner, again);
+	for (int i = 0; i < runner->nput_off; i++)
+	{
+		if (runner->put_off[i]->state == LC_RUN_DROPPED)
+			continue;
+		again[n] = runner->put_off[i]->due;
+		again[n++].due_at = runner->put_off[i]->wake_at;
+	}
 	lc_due_insert(batch->lc, again, n);
+	MemoryContextSwitchTo(old);
+	MemoryContextDelete(batch->work);
+	batch->work = NULL;
 }
 
 static void
@@ -502,7 +551,7 @@ lc_run_rows(LcLifecycle *lc, LcQueueScan *scan, int limit, TimestampTz until)
 	if (runner.n > 0)
 		run_rows(&runner, 0, runner.n);
 	lc_identity_owner(lc, true, &identity);
-	record_failures(&runner);
+	settle(&runner);
 	lc_identity_restore(&identity);
 	SPI_finish();
 	PopActiveSnapshot();
@@ -576,7 +625,7 @@ lc_mark_next(LcLifecycle *lc, LcQueueScan *scan, uint64 crashed, int crashes)
 		failure.run = &runner.runs[0];
 		runner.failures = &failure;
 		runner.nfailures = 1;
-		record_failures(&runner);
+		settle(&runner);
 	}
 	lc_identity_restore(&identity);
 	SPI_finish();

@@ -286,20 +286,25 @@ lc_find_open_enrollments(LcRunBatch *batch, const LcGroup *group, bool *found)
 		MemoryContext old = MemoryContextSwitchTo(batch->state->context);
 
 		batch->state->alive_statement =
-			lc_lookup_statement(psprintf("SELECT e.subject_id FROM unnest($1, $2) AS x (subject_id, id) "
+			lc_lookup_statement(psprintf("SELECT x.n::pg_catalog.int4 FROM unnest($1, $2) WITH ORDINALITY AS x (subject_id, id, n) "
 										 "JOIN %s AS e ON e.subject_id = x.subject_id AND e.id = x.id WHERE e.ended_at IS NULL",
 										 lc->table_sql[LC_ENROLLMENTS]), 2, types);
 		MemoryContextSwitchTo(old);
 	}
 	lc_group_execute(batch, group, batch->state->alive_statement);
 	for (uint64 i = 0; i < SPI_processed; i++)
-		found[lc_group_run(batch, i)] = true;
+	{
+		bool		isnull;
+		int			number = DatumGetInt32(SPI_getbinval(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, 1, &isnull));
+
+		found[group->runs[number - 1]] = true;
+	}
 	SPI_freetuptable(SPI_tuptable);
 }
 
 /*
  * What a step does can end the very run that does it, by an exit, a goal, the trigger of another stage, and also other runs of this batch, of this
- * round or a later one, whose due rows an exit does not find, since they are claimed. Such runs go no further.
+ * round or a later one, whose due rows an exit does not find, since they are claimed. Such runs go no further, nor back into the queue.
  */
 static void
 drop_ended(LcRunBatch *batch)
@@ -309,15 +314,21 @@ drop_ended(LcRunBatch *batch)
 
 	for (int i = 0; i < batch->n; i++)
 	{
-		LcRunState	state = batch->runs[i].state;
+		LcRun	   *run = &batch->runs[i];
 
-		if (state == LC_RUN_GOING || state == LC_RUN_WAITING || state == LC_RUN_ENDED)
+		if (run->state == LC_RUN_GOING || run->state == LC_RUN_WAITING || run->state == LC_RUN_ENDED ||
+			(run->state == LC_RUN_BACK && run->due.kind != LC_DUE_RULE))
 			held.runs[held.n++] = i;
 	}
 	lc_find_open_enrollments(batch, &held, open);
 	for (int i = 0; i < held.n; i++)
+	{
+		LcRun	   *run = &batch->runs[held.runs[i]];
+
+		/* What goes back has written nothing, unless it has acted. */
 		if (!open[held.runs[i]])
-			batch->runs[held.runs[i]].state = LC_RUN_DROPPED;
+			run->state = run->state == LC_RUN_BACK && !run->acted ? LC_RUN_VOID : LC_RUN_DROPPED;
+	}
 }
 
 static void
