@@ -33,15 +33,21 @@
 #include "engine/due.h"
 #include "engine/engine.h"
 #include "errors.h"
+#include "lifecycle.h"
 #include "worker/worker.h"
 
 TimestampTz lc_due_earliest = DT_NOEND;
 uint64		lc_due_removals = 0;
 
+/* The column `attempts`, while it is negative: turns + transients * TURNS. */
+#define TURNS	128
+
+StaticAssertDecl(LC_MAX_TURNS < TURNS, "turns do not fit");
+
 static inline int16
 signed_attempts(const LcDue *due)
 {
-	return due->attempts > 0 ? due->attempts : -due->turns;
+	return due->attempts > 0 ? due->attempts : -(due->turns + due->transients * TURNS);
 }
 
 void
@@ -60,7 +66,8 @@ lc_due_read(LcLifecycle *lc, TupleTableSlot *slot, LcDue *due)
 	due->program = DatumGetInt32(values[LC_DUE_PROGRAM - 1]);
 	due->step = DatumGetInt32(values[LC_DUE_STEP_NUMBER - 1]);
 	due->attempts = Max(attempts, 0);
-	due->turns = Max(-attempts, 0);
+	due->turns = Max(-attempts, 0) % TURNS;
+	due->transients = Max(-attempts, 0) / TURNS;
 	due->kind = DatumGetChar(values[LC_DUE_KIND - 1]);
 	due->shadow = DatumGetBool(values[LC_DUE_SHADOW - 1]);
 	due->tid = slot->tts_tid;

@@ -35,7 +35,8 @@ typedef struct LcDue
 	int			program;		/* LcRule.id for LC_DUE_RULE, else LcVersion.id */
 	int			step;
 	int16		attempts;
-	int16		turns;			/* so many runs and timers have set off each other until this one; at most LC_MAX_TURNS */
+	int16		turns;			/* so many runs and timers have set off each other until this one; at most LC_MAX_TURNS; forgotten with an attempt */
+	int16		transients;		/* deadlocks and serialization failures in a row that were not counted as attempts; likewise */
 	char		kind;
 	bool		shadow;
 	ItemPointerData tid;		/* of the claimed row */

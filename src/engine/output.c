@@ -282,14 +282,14 @@ write_due(LcRunBatch *batch)
 			{
 				row->kind = LC_DUE_STEP;
 				row->step = run->position;
-				row->attempts = 0;
+				row->attempts = row->transients = 0;
 			}
 			if (!batch->lc->simulated)
 				row->due_at = batch->now + LC_RETRY_LOCKED;
 			continue;
 		}
 		row->due_at = run->wake_at;
-		row->attempts = 0;
+		row->attempts = row->transients = 0;
 		if (lc_is_pause(run->at, run->wake_at))
 			row->turns = 0;
 		if (run->state == LC_RUN_WAITING)

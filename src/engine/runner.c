@@ -9,8 +9,8 @@
  * Rows that have failed go back when all others are done (settle): what the batch has done since may have ended their enrollment, whose exit could not
  * find them, since they were claimed.
  *
- * Cancel, shutdown and what is no row's fault (a full disk) are raised. A deadlock or a serialization failure is no row's fault either: the row goes back
- * as it was.
+ * A cancel of this backend and what is no row's fault (a full disk) are raised. A deadlock or a serialization failure is no row's fault either: the row goes
+ * back, not attempted, for longer each time; but a statement can raise these codes itself, and after MAX_TRANSIENTS in a row they are errors like others.
  *
  * Locks: the runner never waits for a row lock of a subject, an enrollment or a due row; others wait for it. What steps run (run_sql, triggers of the
  * user) may wait; the worker's low deadlock_timeout makes it, and not the application, the one that gives way.
@@ -45,6 +45,9 @@
 /* So many rows in a row that fail alone, at the same step and with the same error: the others that begin there are put off without being run. */
 #define MAX_STREAK		32
 
+/* So many deadlocks and serialization failures of a row in a row are not counted as attempts. */
+#define MAX_TRANSIENTS	5
+
 #define FAILURE_NATTS 13
 
 /* A row that has failed alone. */
@@ -64,18 +67,28 @@ typedef struct Runner
 	int			nfailures;
 	Failure    *failures;
 	int			nput_off;
-	LcRun	  **put_off;		/* not attempted, or with an error that is nobody's fault: for wake_at */
+	LcRun	  **put_off;		/* until their wake_at, without counting an attempt */
 	int			back;			/* rows that went back */
 	int			streak;			/* the last failures that are alike; what has succeeded since ends it */
 } Runner;
 
-/* Is the error one of the surroundings, that no row is to blame for? */
+/*
+ * Is this the cancel of our backend, by somebody or by statement_timeout? What a row runs may raise the same code, by itself or from another server where it
+ * was canceled; we go by who has raised it, since the flags that asked for it are reset by then. Codes of a shutdown are only a row's: ours is FATAL and
+ * does not come here. Nor can the transaction become read-only but by a row.
+ */
 static bool
-must_raise(const ErrorData *error)
+is_cancel(const ErrorData *error)
 {
-	return error->sqlerrcode == ERRCODE_QUERY_CANCELED || error->sqlerrcode == ERRCODE_ADMIN_SHUTDOWN ||
-		error->sqlerrcode == ERRCODE_CRASH_SHUTDOWN || error->sqlerrcode == ERRCODE_DISK_FULL || error->sqlerrcode == ERRCODE_IO_ERROR ||
-		error->sqlerrcode == ERRCODE_READ_ONLY_SQL_TRANSACTION;
+	return error->sqlerrcode == ERRCODE_QUERY_CANCELED && error->funcname != NULL && strcmp(error->funcname, "ProcessInterrupts") == 0;
+}
+
+/* Can a disk of this server be full or broken? Errors that are passed on from elsewhere, or raised by a statement, have another errno. */
+static bool
+is_disk(const ErrorData *error)
+{
+	return (error->sqlerrcode == ERRCODE_DISK_FULL && error->saved_errno == ENOSPC) ||
+		(error->sqlerrcode == ERRCODE_IO_ERROR && error->saved_errno == EIO);
 }
 
 static bool
@@ -221,16 +234,25 @@ attempt(Runner *runner, int first, int last)
 	return error;
 }
 
-/* Lets a row go back into the queue, not attempted, for later. */
+/* Lets a row go back into the queue for wake_at, not attempted. */
 static void
-put_off(Runner *runner, LcRun *run, int64 wait)
+put_off(Runner *runner, LcRun *run)
 {
 	if (runner->put_off == NULL)
 		runner->put_off = palloc(sizeof(LcRun *) * runner->n);
-	run->wake_at = run->at;
-	if (!runner->batch.lc->simulated || wait != LC_RETRY_LOCKED)
-		run->wake_at += wait;
 	runner->put_off[runner->nput_off++] = run;
+}
+
+/* Puts off a row whose error may pass, for longer each time; false: it is to be counted as an attempt. */
+static bool
+put_off_transient(Runner *runner, LcRun *run, const ErrorData *error)
+{
+	if (!is_transient(error) || run->due.attempts > 0 || run->due.transients == MAX_TRANSIENTS)
+		return false;
+	run->wake_at = run->at + (LC_RETRY_LOCKED << run->due.transients);
+	run->due.transients++;
+	put_off(runner, run);
+	return true;
 }
 
 static void
@@ -281,7 +303,10 @@ run_rows(Runner *runner, int first, int last)
 	if (is_hopeless(runner, first, last))
 	{
 		for (int i = first; i < last; i++)
-			put_off(runner, &runner->runs[i], BACKOFF_FIRST);
+		{
+			runner->runs[i].wake_at = runner->runs[i].at + BACKOFF_FIRST;
+			put_off(runner, &runner->runs[i]);
+		}
 		lc_stats_count(batch->lc->name, "rows put off behind a failing step", last - first);
 		return;
 	}
@@ -291,7 +316,7 @@ run_rows(Runner *runner, int first, int last)
 		runner->streak = 0;
 		return;
 	}
-	if (must_raise(error))
+	if (is_cancel(error))
 		ReThrowError(error);
 	if (last - first > 1)
 	{
@@ -299,13 +324,13 @@ run_rows(Runner *runner, int first, int last)
 		run_rows(runner, first, middle);
 		run_rows(runner, middle, last);
 	}
-	else if (is_transient(error))
+	else if (!put_off_transient(runner, &runner->runs[first], error))
 	{
-		put_off(runner, &runner->runs[first], LC_RETRY_LOCKED);
-		runner->back++;
-	}
-	else
+		/* One row alone may fill a disk, with its temporary files; when the next one fails so too, it is full. */
+		if (is_disk(error) && runner->streak > 0 && runner->failures[runner->nfailures - 1].sqlstate == error->sqlerrcode)
+			ReThrowError(error);
 		add_failure(runner, &runner->runs[first], error);
+	}
 }
 
 /* How long a row that has failed so many times is put off: 30 s · 2^n, at most 6 h, ± 25 % that rows which failed together part. */

@@ -197,11 +197,10 @@ COMMENT ON TABLE lifecycle._due IS 'Private: what the scheduler must look at, an
 COMMENT ON COLUMN lifecycle._due.due_at IS 'When to look at it.';
 COMMENT ON COLUMN lifecycle._due.subject_id IS 'Key of the subject''s row.';
 COMMENT ON COLUMN lifecycle._due.enrollment_id IS 'The run; NULL: the timer of a transition rule.';
-COMMENT ON COLUMN lifecycle._due.attempts IS 'How often it has failed so far.';
 COMMENT ON COLUMN lifecycle._due.shadow IS 'The run is one in shadow.';
 COMMENT ON COLUMN lifecycle._due.kind IS 's: an enrollment is to run this step; w: its wait in this step ends; r: the timer of a transition rule.';
 COMMENT ON COLUMN lifecycle._due.program IS 'Enrollments: lifecycle.workflow_versions.id; timers: lifecycle.transition_rules.id.';
 COMMENT ON COLUMN lifecycle._due.step IS 'Enrollments: the step to run, or that waits; timers: 0.';
-COMMENT ON COLUMN lifecycle._due.attempts IS 'How often it has failed; below 0: so many runs and timers have set off each other until this one, with nothing new and no time in between.';
+COMMENT ON COLUMN lifecycle._due.attempts IS 'How often it has failed; below 0: so many runs and timers have set off each other until this one, with nothing new and no time in between, and 128 more for each deadlock or serialization failure in a row.';
 COMMENT ON COLUMN lifecycle._due.entered_at IS 'When the enrollment began, or the timer was armed.';
 

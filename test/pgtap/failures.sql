@@ -1,6 +1,6 @@
 -- What fails: a rule, a trigger, a timer, a step; who is recorded, who goes on, what is tried again, what is parked and retried.
 \ir shop.psql
-SELECT plan(88);
+SELECT plan(101);
 SELECT define_template('customer', 'a', body => 'a');
 
 -- a rule's condition fails for one row of a statement: recorded, the statement and the others go on
@@ -196,6 +196,52 @@ SELECT run_due('customer');
 SELECT is((SELECT count(*) FROM customer.enrollments WHERE subject_id > 500 AND workflow = 'sql' AND exit_reason = 'exit'), 100::bigint, 'many that fail, and one behind them that ends them');
 SELECT cmp_ok((SELECT count(*) FROM customer.failures WHERE subject_id > 500 AND name LIKE 'sql:%'), '<', 100::bigint, 'of which not all were tried');
 SELECT is_empty($$ SELECT FROM customer._due JOIN customer.enrollments e ON e.id = enrollment_id WHERE e.subject_id > 500 AND workflow = 'sql' $$, 'none of them is due');
+SELECT verified();
+
+-- codes of the surroundings that a step raises by itself, or brings from another server
+SELECT forget();
+CREATE FUNCTION fail(code text) RETURNS void LANGUAGE plpgsql AS $$ BEGIN IF code <> '' THEN RAISE EXCEPTION 'raised' USING ERRCODE = code; END IF; END $$;
+SELECT define_workflow('customer', 'raise', state => 'live', entry => on_event('raise'), exit => on_event('out'), steps => run_sql($$ SELECT fail(customer.email) $$));
+INSERT INTO customers (id, email) SELECT 700 + n, code FROM unnest('{"",57014,57P01,57P02,"",53100,53100,58030,58030,25006,""}'::text[]) WITH ORDINALITY AS x(code, n);
+SELECT event(700 + n, 'raise') FROM generate_series(1, 11) AS n;
+SELECT is(run_due('customer'), 11::bigint, 'a cancel, a shutdown, a full disk that steps raise');
+SELECT is((SELECT string_agg(sqlstate, ' ' ORDER BY subject_id) FROM customer.failures WHERE subject_id > 700), '57014 57P01 57P02 53100 53100 58030 58030 25006', 'are recorded, each for its run');
+SELECT is((SELECT count(*) FROM customer.enrollments WHERE subject_id > 700 AND exit_reason = 'completed'), 3::bigint, 'the others are done');
+SELECT event(700 + n, 'out') FROM generate_series(1, 11) AS n;
+-- deadlocks and serialization failures: again soon, and after some of them like any other error
+SET lifecycle.max_attempts = 2;
+INSERT INTO customers (id, email) VALUES (721, '40001'), (722, '40P01'), (723, '');
+SELECT event(id, 'raise') FROM generate_series(721, 723) AS id;
+SELECT advance_clock('3 seconds');
+SELECT is(runs(723), 'raise: completed', 'beside deadlocks the others go on');
+SELECT is_empty($$ SELECT FROM customer.failures WHERE subject_id > 720 $$, 'which are not recorded');
+UPDATE customers SET email = '' WHERE id = 722;
+SELECT advance_clock('1 minute');
+SELECT is(runs(722), 'raise: completed', 'as long as they pass');
+SELECT results_eq($$ SELECT subject_id, attempts, sqlstate, parked FROM customer.failures WHERE subject_id > 720 ORDER BY id $$,
+    $$ VALUES (721::bigint, 1, '40001', false), (721, 2, '40001', true) $$, 'what does not pass is recorded, put off, and parked');
+RESET lifecycle.max_attempts;
+-- a disk that is full for one is its fault, for one after the other it is nobody's
+CREATE FUNCTION fill(path text) RETURNS void LANGUAGE plpgsql AS $$ BEGIN IF path <> '' THEN EXECUTE format('COPY (SELECT 1) TO %L', path); END IF; END $$;
+SELECT define_workflow('customer', 'fill', state => 'live', entry => on_event('fill'), exit => on_event('out'), steps => run_sql($$ SELECT fill(customer.email) $$));
+INSERT INTO customers (id, email) VALUES (731, ''), (732, '/dev/full'), (733, ''), (734, '/dev/full');
+SELECT event(id, 'fill') FROM generate_series(731, 734) AS id;
+SELECT run_due('customer');
+SELECT is((SELECT string_agg(subject_id || ' ' || sqlstate, ', ' ORDER BY subject_id) FROM customer.failures WHERE subject_id > 730), '732 53100, 734 53100', 'a full disk for one');
+INSERT INTO customers (id, email) VALUES (735, '/dev/full'), (736, '/dev/full');
+SELECT event(735, 'fill'), event(736, 'fill');
+SELECT throws_ok('SELECT run_due()', '53100', NULL, 'for one after the other');
+SELECT event(id, 'out') FROM generate_series(731, 736) AS id;
+-- who cancels run_due ends it
+CREATE FUNCTION run_and_cancel() RETURNS text LANGUAGE plpgsql AS $$ BEGIN PERFORM run_due(); RETURN 'not canceled'; EXCEPTION WHEN query_canceled THEN RETURN SQLERRM; END $$;
+SELECT define_workflow('customer', 'long', state => 'live', entry => on_event('long'), exit => on_event('out'), steps => run_sql($$ SELECT pg_sleep(60) $$));
+SELECT customer(741), event(741, 'long'), customer(742), event(742, 'long');
+SET statement_timeout = '200ms';
+SELECT is(run_and_cancel(), 'canceling statement due to statement timeout', 'statement_timeout ends run_due');
+RESET statement_timeout;
+SELECT is((SELECT count(*) FROM customer._due WHERE subject_id > 740), 2::bigint, 'and what it ran is due as before');
+SELECT is_empty($$ SELECT FROM customer.failures WHERE subject_id > 740 $$, 'without a failure');
+SELECT event(741, 'out'), event(742, 'out');
 SELECT verified();
 
 -- a rule that fails on every row is skipped, with a warning, and works again when it is corrected
