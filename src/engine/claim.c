@@ -371,26 +371,36 @@ take(Claim *claim, int first)
 	pfree(order);
 }
 
-/* Puts the runs into the order of their rounds, and leaves that within a round alone. */
+/* Timers, all of which are of the first round, are a round before it. */
+static inline int
+turn_of(const LcRun *run)
+{
+	return run->due.kind == LC_DUE_RULE ? 0 : run->round + 1;
+}
+
+/*
+ * Puts the runs into the order of their rounds, and leaves that within a round alone but for timers, which come first: a step that moves a subject does not
+ * find the timer that we have claimed and arms another one, so none may be left for the half of a batch that is run after that step.
+ */
 static void
 order_by_round(LcRunBatch *batch)
 {
-	int			ends[LC_BATCH_ROUNDS + 1] = {0};
+	int			ends[LC_BATCH_ROUNDS + 2] = {0};
 	LcRun	   *runs;
 	bool		ordered = true;
 
 	for (int i = 0; i < batch->n; i++)
 	{
-		ends[batch->runs[i].round + 1]++;
-		ordered &= i == 0 || batch->runs[i - 1].round <= batch->runs[i].round;
+		ends[turn_of(&batch->runs[i]) + 1]++;
+		ordered &= i == 0 || turn_of(&batch->runs[i - 1]) <= turn_of(&batch->runs[i]);
 	}
 	if (ordered)
 		return;
-	for (int round = 1; round < LC_BATCH_ROUNDS; round++)
-		ends[round] += ends[round - 1];
+	for (int turn = 1; turn <= LC_BATCH_ROUNDS; turn++)
+		ends[turn] += ends[turn - 1];
 	runs = palloc(sizeof(LcRun) * batch->n);
 	for (int i = 0; i < batch->n; i++)
-		runs[ends[batch->runs[i].round]++] = batch->runs[i];
+		runs[ends[turn_of(&batch->runs[i])]++] = batch->runs[i];
 	memcpy(batch->runs, runs, sizeof(LcRun) * batch->n);
 	pfree(runs);
 }

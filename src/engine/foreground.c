@@ -236,16 +236,88 @@ read_parked(LcLifecycle *lc, Jsonb *parked, Datum subject, LcDue *due)
 }
 
 /*
+ * Locks the subjects of the timers that are parked, in their order, and returns their keys: a timer's row changes only under that lock, and whoever moves the
+ * subject looks then whether it has one. NULL: there are none.
+ */
+static Datum
+lock_timer_subjects(LcLifecycle *lc, Datum failure, bool all)
+{
+	Oid			types[] = {INT8OID, lc->key_array_type};
+	char		nulls[3] = {all ? 'n' : ' ', '\0'};
+	Datum		values[2] = {failure, (Datum) 0};
+	bool		isnull;
+
+	lc_run_args(psprintf("SELECT pg_catalog.array_agg(f.subject_id) FROM %s AS f WHERE f.parked AND f.enrollment_id IS NULL AND ($1 IS NULL OR f.id = $1)",
+						 lc->table_sql[LC_FAILURES]), 1, types, values, nulls);
+	values[0] = SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull);
+	if (isnull)
+		return (Datum) 0;
+	lc_run_args(psprintf("SELECT FROM %s AS s WHERE s.subject_id = ANY ($1) ORDER BY s.subject_id FOR NO KEY UPDATE", lc->table_sql[LC_SUBJECTS]),
+				1, &types[1], values, NULL);
+	return values[0];
+}
+
+/*
+ * Of the timers among the rows those are left out that would be a second one of a subject and a rule: several that are parked are one, one that is due
+ * already is enough, one that is due later goes. Returns how many rows there are then.
+ */
+static int
+unite_timers(LcLifecycle *lc, LcDue *due, int n)
+{
+	Datum	   *keys = palloc(sizeof(Datum) * n);
+	Datum	   *rules = palloc(sizeof(Datum) * n);
+	Datum	   *numbers = palloc(sizeof(Datum) * n);
+	bool	   *kept = palloc0(n);
+	Oid			types[] = {lc->key_array_type, INT4ARRAYOID, INT4ARRAYOID};
+	Oid			delete_types[] = {lc->key_array_type, INT4ARRAYOID, TIMESTAMPTZOID};
+	Datum		values[3];
+	int			timers = 0;
+	int			left = 0;
+
+	for (int i = 0; i < n; i++)
+	{
+		kept[i] = due[i].kind != LC_DUE_RULE;
+		if (kept[i])
+			continue;
+		keys[timers] = due[i].subject;
+		rules[timers] = Int32GetDatum(due[i].program);
+		numbers[timers++] = Int32GetDatum(i);
+	}
+	if (timers == 0)
+		return n;
+	values[0] = lc_array(keys, NULL, timers, lc->key_type);
+	values[1] = lc_array(rules, NULL, timers, INT4OID);
+	values[2] = TimestampTzGetDatum(lc_now(lc->simulated));
+	lc_run_args(psprintf("DELETE FROM %s AS d USING unnest($1, $2) AS x (subject_id, rule) "
+						 "WHERE d.subject_id = x.subject_id AND d.program = x.rule AND d.kind = 'r' AND d.due_at > $3", lc->table_sql[LC_DUE]),
+				3, delete_types, values, NULL);
+	values[2] = lc_array(numbers, NULL, timers, INT4OID);
+	lc_run_args(psprintf("SELECT pg_catalog.max(x.number) FROM unnest($1, $2, $3) AS x (subject_id, rule, number) WHERE NOT EXISTS (SELECT FROM %s AS d "
+						 "WHERE d.subject_id = x.subject_id AND d.program = x.rule AND d.kind = 'r') GROUP BY x.subject_id, x.rule", lc->table_sql[LC_DUE]),
+				3, types, values, NULL);
+	for (uint64 i = 0; i < SPI_processed; i++)
+	{
+		bool		isnull;
+
+		kept[DatumGetInt32(SPI_getbinval(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, 1, &isnull))] = true;
+	}
+	for (int i = 0; i < n; i++)
+		if (kept[i])
+			due[left++] = due[i];
+	return left;
+}
+
+/*
  * The enrollments are locked first, and looked at then: an exit at the same time either has ended the enrollment by then, and nothing is put back, or
- * finds what is put back.
+ * finds what is put back. Likewise the subjects of timers, before all else, as capture does it.
  */
 Datum
 lifecycle_retry(PG_FUNCTION_ARGS)
 {
 	LcLifecycle *lc = lc_lifecycle_get(lc_arg_required(fcinfo, 0, "lifecycle"), false);
-	Oid			types[] = {INT8OID, TEXTOID, NAMEOID};
-	Datum		values[3] = {PG_GETARG_DATUM(1), PG_GETARG_DATUM(2), (Datum) 0};
-	char		nulls[4] = {PG_ARGISNULL(1) ? 'n' : ' ', PG_ARGISNULL(2) ? 'n' : ' ', ' ', '\0'};
+	Oid			types[] = {INT8OID, TEXTOID, NAMEOID, lc->key_array_type};
+	Datum		values[4] = {PG_GETARG_DATUM(1), PG_GETARG_DATUM(2), (Datum) 0, (Datum) 0};
+	char		nulls[5] = {PG_ARGISNULL(1) ? 'n' : ' ', PG_ARGISNULL(2) ? 'n' : ' ', ' ', ' ', '\0'};
 	NameData	name;
 	LcIdentity	identity;
 	StringInfoData sql;
@@ -259,7 +331,8 @@ lifecycle_retry(PG_FUNCTION_ARGS)
 	initStringInfo(&sql);
 	appendStringInfo(&sql, "WITH parked AS MATERIALIZED (SELECT f.subject_id, f.id, f.enrollment_id FROM %s AS f WHERE f.parked "
 					 "AND ($1 IS NULL OR f.id = $1) AND ($2 IS NULL OR EXISTS (SELECT FROM lifecycle.workflow_versions v "
-					 "WHERE v.lifecycle = $3 AND v.workflow = $2 AND v.id = f.version_id)) FOR NO KEY UPDATE), "
+					 "WHERE v.lifecycle = $3 AND v.workflow = $2 AND v.id = f.version_id)) "
+					 "AND (f.enrollment_id IS NOT NULL OR f.subject_id = ANY ($4)) FOR NO KEY UPDATE), "
 					 "live AS MATERIALIZED (SELECT e.subject_id, e.id FROM parked p, %s AS e "
 					 "WHERE e.subject_id = p.subject_id AND e.id = p.enrollment_id AND e.ended_at IS NULL FOR NO KEY UPDATE OF e) "
 					 "UPDATE %s AS f SET parked = false, due = NULL FROM %s AS old, parked p LEFT JOIN live l "
@@ -271,7 +344,11 @@ lifecycle_retry(PG_FUNCTION_ARGS)
 	if (!PG_ARGISNULL(2))
 		(void) lc_workflow_state(lc, TextDatumGetCString(PG_GETARG_DATUM(2)));
 	lc_identity_owner(lc, true, &identity);
-	lc_run_args(sql.data, 3, types, values, nulls);
+	if (PG_ARGISNULL(2))
+		values[3] = lock_timer_subjects(lc, PG_GETARG_DATUM(1), PG_ARGISNULL(1));
+	if (values[3] == (Datum) 0)
+		nulls[3] = 'n';
+	lc_run_args(sql.data, 4, types, values, nulls);
 	due = palloc(sizeof(LcDue) * Max(SPI_processed, 1));
 	for (uint64 i = 0; i < SPI_processed; i++)
 	{
@@ -283,6 +360,7 @@ lifecycle_retry(PG_FUNCTION_ARGS)
 			continue;
 		read_parked(lc, DatumGetJsonbP(parked), subject, &due[n++]);
 	}
+	n = unite_timers(lc, due, n);
 	lc_due_insert(lc, due, n);
 	lc_identity_restore(&identity);
 	SPI_finish();

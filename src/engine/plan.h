@@ -68,6 +68,7 @@ typedef struct LcEngineState
 	LcStatement *end_statement;
 	LcStatement *lock_statement;
 	LcStatement *alive_statement;
+	LcStatement *wanted_statement;
 } LcEngineState;
 
 extern LcEngineState *lc_engine_state(LcLifecycle *lc);

@@ -408,27 +408,86 @@ write_failure(LcRunBatch *batch, LcBulk *bulk, const Failure *failure, int64 id,
 	lc_bulk_add(bulk, values, nulls);
 }
 
-/* Those that have failed or are put off and whose enrollment was ended behind their back are dropped. Only in this batch: others wait for our rows. */
+/*
+ * Drops the timers of a group whose subject has a newer one by now, which the batch has armed for the stage that it has come to, or is not there any more.
+ */
 static void
-drop_ended(Runner *runner)
+drop_timers(Runner *runner, const LcGroup *group)
 {
 	LcRunBatch *batch = &runner->batch;
-	LcGroup		group = {0, palloc(sizeof(int) * (runner->nfailures + runner->nput_off))};
+	LcLifecycle *lc = batch->lc;
+	Datum	   *keys = palloc(sizeof(Datum) * group->n);
+	Datum	   *rules = palloc(sizeof(Datum) * group->n);
+	Datum		values[2];
+
+	if (group->n == 0)
+		return;
+	if (batch->state->wanted_statement == NULL)
+	{
+		Oid			types[] = {lc->key_array_type, INT4ARRAYOID};
+		MemoryContext old = MemoryContextSwitchTo(batch->state->context);
+
+		batch->state->wanted_statement =
+			lc_lookup_statement(psprintf("SELECT x.n::pg_catalog.int4 FROM unnest($1, $2) WITH ORDINALITY AS x (subject_id, rule, n) "
+										 "JOIN %s AS s ON s.subject_id = x.subject_id LEFT JOIN %s AS d "
+										 "ON d.subject_id = x.subject_id AND d.program = x.rule AND d.kind = 'r' WHERE d.subject_id IS NULL",
+										 lc->table_sql[LC_SUBJECTS], lc->table_sql[LC_DUE]), 2, types);
+		MemoryContextSwitchTo(old);
+	}
+	for (int i = 0; i < group->n; i++)
+	{
+		LcRun	   *run = &batch->runs[group->runs[i]];
+
+		keys[i] = run->due.subject;
+		rules[i] = Int32GetDatum(run->due.program);
+		run->state = LC_RUN_DROPPED;
+	}
+	values[0] = lc_array(keys, NULL, group->n, lc->key_type);
+	values[1] = lc_array(rules, NULL, group->n, INT4OID);
+	lc_execute(batch->state->wanted_statement, values, NULL, group->n);
+	for (uint64 i = 0; i < SPI_processed; i++)
+	{
+		bool		isnull;
+		int			number = DatumGetInt32(SPI_getbinval(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, 1, &isnull));
+
+		batch->runs[group->runs[number - 1]].state = LC_RUN_BACK;
+	}
+	SPI_freetuptable(SPI_tuptable);
+}
+
+/* Drops the runs of a group whose enrollment was ended. */
+static void
+drop_ended(Runner *runner, const LcGroup *group)
+{
+	LcRunBatch *batch = &runner->batch;
 	bool	   *open = palloc0(batch->n);
 
-	if (batch->removals == lc_due_removals)
-		return;
-	for (int i = 0; i < runner->nfailures + runner->nput_off; i++)
+	lc_find_open_enrollments(batch, group, open);
+	for (int i = 0; i < group->n; i++)
+		if (!open[group->runs[i]])
+			batch->runs[group->runs[i]].state = LC_RUN_DROPPED;
+}
+
+/* Drops those of the rows that have failed or are put off which this batch has ended behind their back. Others wait for our rows. */
+static void
+drop_outdated(Runner *runner)
+{
+	LcRunBatch *batch = &runner->batch;
+	int			n = runner->nfailures + runner->nput_off;
+	LcGroup		steps = {0, palloc(sizeof(int) * n)};
+	LcGroup		timers = {0, palloc(sizeof(int) * n)};
+
+	for (int i = 0; i < n; i++)
 	{
 		LcRun	   *run = i < runner->nfailures ? runner->failures[i].run : runner->put_off[i - runner->nfailures];
+		LcGroup    *group = run->due.kind == LC_DUE_RULE ? &timers : &steps;
 
-		if (run->due.kind != LC_DUE_RULE)
-			group.runs[group.n++] = run - batch->runs;
+		run->state = LC_RUN_BACK;
+		group->runs[group->n++] = run - batch->runs;
 	}
-	lc_find_open_enrollments(batch, &group, open);
-	for (int i = 0; i < group.n; i++)
-		if (!open[group.runs[i]])
-			batch->runs[group.runs[i]].state = LC_RUN_DROPPED;
+	if (batch->removals != lc_due_removals)
+		drop_ended(runner, &steps);
+	drop_timers(runner, &timers);
 }
 
 /* What a failed run had waited for is over all the same: it is noted, and the run tries again at the step behind it. */
@@ -502,9 +561,7 @@ settle(Runner *runner)
 	batch->work = AllocSetContextCreate(batch->context, "lifecycle failures", ALLOCSET_DEFAULT_SIZES);
 	old = MemoryContextSwitchTo(batch->work);
 	start_round(runner, 0, runner->n);
-	for (int i = 0; i < runner->n; i++)
-		batch->runs[i].state = LC_RUN_BACK;
-	drop_ended(runner);
+	drop_outdated(runner);
 	end_waits(runner);
 	again = palloc(sizeof(LcDue) * (runner->nfailures + runner->nput_off));
 	n = record_failures(runner, again);

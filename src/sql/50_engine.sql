@@ -23,5 +23,5 @@ COMMENT ON FUNCTION lifecycle.now(text) IS
 CREATE FUNCTION lifecycle.retry(lifecycle text, failure bigint DEFAULT NULL, workflow text DEFAULT NULL) RETURNS bigint
     LANGUAGE c VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp AS 'MODULE_PATHNAME', 'lifecycle_retry';
 COMMENT ON FUNCTION lifecycle.retry(text, bigint, text) IS
-'Puts parked rows back into the due queue, due now and with all their attempts: one (failure: failures.id), those of one workflow, or all of the lifecycle. Parked rows whose run has ended meanwhile are only unparked.
+'Puts parked rows back into the due queue, due now and with all their attempts: one (failure: failures.id), those of one workflow, or all of the lifecycle. Parked rows whose run has ended meanwhile are only unparked. Of the timers of one subject for one rule, parked or waiting, one is left, due now.
 Returns how many were put back. Errors: a lifecycle that is not defined or not the caller''s, no such workflow.';

@@ -1,6 +1,6 @@
 -- Rules that wait for time: after, without_event, on_date; they fire at their own time, follow what happens, and arm themselves again.
 \ir shop.psql
-SELECT plan(61);
+SELECT plan(73);
 
 -- after
 SELECT define_transition('customer', 'awareness', 'lost', after => '30 days');
@@ -162,6 +162,52 @@ SELECT isnt_empty($$ SELECT FROM customer._due WHERE subject_id = 30 AND kind = 
 SELECT drop_transition('customer', 'short');
 SELECT is_empty($$ SELECT FROM customer._due WHERE subject_id = 30 AND kind = 'r' $$, 'disarmed');
 SELECT verified();
+
+-- a batch that fails and is divided: a step in its first half moves a subject whose timer is in the second
+SELECT forget();
+SELECT define_transition('customer', '{awareness,consideration}', 'conversion', after => '1 hour', name => 'slow',
+    condition => $$ CASE WHEN customer.first_name = 'bad' THEN 1 / (customer.id - customer.id) ELSE 1 END = 1 $$);
+SELECT define_transition('customer', 'awareness', 'consideration', condition => $$ customer.plan = 'team' $$);
+SELECT define_transition('customer', 'any', 'awareness', on_event => 'back');
+SELECT define_workflow('customer', 'mover', state => 'live', entry => on_event('move next'), reentry => 'always',
+    steps => run_sql($$ UPDATE customers SET plan = 'team' WHERE customers.id = customer.id + 1 $$));
+SELECT define_workflow('customer', 'bad', state => 'live', entry => on_event('bad'), steps => run_sql($$ SELECT 1 / (customer.id - customer.id) $$));
+CREATE FUNCTION timers(customer bigint) RETURNS text LANGUAGE plpgsql AS $$ BEGIN RETURN (
+    SELECT string_agg((due_at - now('customer'))::text, ' ' ORDER BY due_at) FROM customer._due WHERE subject_id = customer AND kind = 'r'); END $$;
+SELECT run_due('customer');
+SELECT customer(301), customer(302), customer(303), event(301, 'move next'), event(303, 'bad');
+UPDATE customer._due SET due_at = now('customer') WHERE subject_id = 302 AND kind = 'r';
+SELECT is(run_due('customer'), 3::bigint, 'a step that moves another subject, one that fails, a timer of that subject');
+SELECT is(path(302), 'awareness > consideration', 'which is moved');
+SELECT is(timers(302), '01:00:00', 'and has one timer');
+SELECT verified();
+SELECT archive_workflow('customer', 'bad');
+-- a timer that fails, and whose subject is moved then
+SET lifecycle.on_error = 'raise';
+SELECT customer(311), customer(312);
+UPDATE customers SET first_name = 'bad' WHERE id = 312;
+UPDATE customer._due SET due_at = now('customer') WHERE subject_id = 312 AND kind = 'r';
+SELECT event(311, 'move next');
+SELECT run_due('customer');
+SELECT is((SELECT string_agg(name || ' ' || parked, ', ') FROM customer.failures WHERE subject_id = 312), 'slow false', 'a timer that fails before its subject is moved');
+SELECT is(timers(312), '01:00:00', 'gives way to the one of the stage that it comes to');
+SELECT verified();
+-- retry: whatever was parked and armed since, one timer is left
+SET lifecycle.max_attempts = 1;
+SELECT advance_clock('1 hour');
+SELECT event(312, 'back');
+SELECT advance_clock('1 hour');
+SELECT is((SELECT count(*) FROM customer.failures WHERE subject_id = 312 AND parked), 2::bigint, 'the same timer is parked twice');
+SELECT is(retry('customer'), 1::bigint, 'retried, it is one');
+SELECT run_due('customer');
+UPDATE customers SET plan = 'free' WHERE id = 312;
+SELECT event(312, 'back');
+SELECT is(timers(312), '01:00:00', 'parked, and armed since');
+SELECT retry('customer');
+SELECT is(timers(312), '00:00:00', 'retried, it replaces a later one');
+SELECT verified();
+RESET lifecycle.max_attempts;
+RESET lifecycle.on_error;
 
 SELECT * FROM finish();
 ROLLBACK;
