@@ -59,6 +59,7 @@ OBJS = \
 	src/engine/plan.o \
 	src/engine/runner.o \
 	src/engine/send.o \
+	src/engine/spool.o \
 	src/engine/steps.o \
 	src/engine/normal_form.o \
 	src/engine/vocabulary.o \

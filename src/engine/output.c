@@ -229,11 +229,14 @@ write_messages(LcRunBatch *batch)
 	bulk = lc_bulk_begin(batch->lc->tables[LC_MESSAGES_TABLE], MESSAGE_NATTS);
 	values[5] = Int16GetDatum(0);
 	nulls[15] = nulls[18] = nulls[19] = nulls[20] = true;
+	lc_spool_rewind(batch);
 	for (int i = 0; i < batch->nmessages; i++)
 	{
 		LcMessage  *message = &batch->messages[i];
 		LcRun	   *run = &batch->runs[message->run];
 
+		if (i < batch->nspooled)
+			lc_spool_get(batch, i);
 		if (!is_written(run))
 			continue;
 		values[0] = Int64GetDatum(ids[n++]);
@@ -246,7 +249,7 @@ write_messages(LcRunBatch *batch)
 		values[8] = PointerGetDatum(message->step->channel_text);
 		values[9] = PointerGetDatum(message->address);
 		nulls[9] = message->address == NULL;
-		for (int part = 0; part < 3; part++)
+		for (int part = 0; part < LC_MESSAGE_PARTS; part++)
 		{
 			values[10 + part] = PointerGetDatum(message->parts[part]);
 			nulls[10 + part] = message->parts[part] == NULL;
@@ -259,6 +262,7 @@ write_messages(LcRunBatch *batch)
 		lc_bulk_add(bulk, values, nulls);
 	}
 	lc_bulk_end(bulk);
+	lc_spool_end(batch);
 }
 
 static void

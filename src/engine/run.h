@@ -15,11 +15,20 @@
 #include "engine/due.h"
 #include "engine/engine.h"
 #include "engine/plan.h"
+#include "storage/buffile.h"
 
 /* A row of a subject that is changed so often in one transaction has as many versions to walk over, and who waits for it waits for all of them. */
 #define LC_BATCH_ROUNDS	1000
 
 #define LC_RETRY_LOCKED	INT64CONST(200000)	/* µs until rows are looked at again that somebody held */
+
+/*
+ * Bytes of rendered messages that are kept in memory until they are written; beyond that they wait in a file (spool.c). Short ones of a full batch, some
+ * hundred bytes each, shall stay below it; long ones take more time to be written than the file costs.
+ */
+#define LC_MAX_PENDING	(32 * 1024 * 1024)
+
+#define LC_MESSAGE_PARTS 3		/* subject line, body, HTML body */
 
 typedef enum LcRunState
 {
@@ -66,7 +75,7 @@ typedef struct LcMessage
 	text	   *address;		/* or NULL */
 	uint64		hash;			/* of the address */
 	int			previous;		/* the message before of this run and step; -1: none */
-	text	   *parts[3];		/* subject line, body, HTML body; or NULL */
+	text	   *parts[LC_MESSAGE_PARTS];	/* or NULL; those of the first batch->nspooled messages are in the file */
 	const char *status;
 	const char *reason;			/* or NULL */
 } LcMessage;
@@ -119,6 +128,9 @@ typedef struct LcRunBatch
 	int			nmessages;
 	int			max_messages;
 	LcMessage  *messages;
+	Size		pending;		/* bytes of their parts that are in memory */
+	int			nspooled;		/* … of so many they are in the file */
+	BufFile    *spool;			/* or NULL */
 	LcConstant *constants;
 	int			name_length;	/* of the lifecycle's name */
 } LcRunBatch;
@@ -155,6 +167,13 @@ extern void lc_find_open_enrollments(LcRunBatch *batch, const LcGroup *group, bo
 
 /* send.c */
 extern void lc_step_send(LcRunBatch *batch, LcStepPlan *step, LcGroup *group);
+
+/* spool.c: the parts of all messages go into the file; come back for one after the other, those of the one before are freed then. */
+extern void lc_spool_put(LcRunBatch *batch);
+extern void lc_spool_rewind(LcRunBatch *batch);
+extern void lc_spool_get(LcRunBatch *batch, int index);
+extern void lc_spool_end(LcRunBatch *batch);
+extern void lc_message_free_parts(LcMessage *message);
 
 /* output.c */
 extern void lc_write_outputs(LcRunBatch *batch);

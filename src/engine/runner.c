@@ -167,6 +167,9 @@ start_round(Runner *runner, int first, int last)
 	batch->nactivity = batch->max_activity = 0;
 	batch->messages = NULL;
 	batch->nmessages = batch->max_messages = 0;
+	batch->pending = 0;
+	batch->nspooled = 0;
+	batch->spool = NULL;
 	batch->constants = NULL;
 }
 

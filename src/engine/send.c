@@ -19,8 +19,6 @@
 #include "utils/memutils.h"
 #include "worker/worker.h"
 
-#define PARTS 3					/* subject line, body, HTML body */
-
 typedef enum ValueRoot
 {
 	ROOT_COLUMN,				/* a column of the statement */
@@ -50,7 +48,7 @@ typedef struct SendPart
 typedef struct LcSendPlan
 {
 	LcStatement *statement;
-	SendPart	parts[PARTS];
+	SendPart	parts[LC_MESSAGE_PARTS];
 	int			address_column;
 	int			recipient_column;	/* 0: none */
 	int			zone_column;	/* 0: none */
@@ -136,7 +134,7 @@ address_column(LcLifecycle *lc, LcStepPlan *step)
 
 /* Reads the template: its three parts, NULL where it has none. False: there is no such template. */
 static bool
-load_template(LcLifecycle *lc, LcStepPlan *step, char *sources[PARTS])
+load_template(LcLifecycle *lc, LcStepPlan *step, char *sources[LC_MESSAGE_PARTS])
 {
 	Oid			types[] = {NAMEOID, TEXTOID};
 	NameData	name;
@@ -151,7 +149,7 @@ load_template(LcLifecycle *lc, LcStepPlan *step, char *sources[PARTS])
 	lc_run_args("SELECT subject_line, body, html_body FROM lifecycle.templates WHERE lifecycle = $1 AND name = $2", 2, types, values, NULL);
 	lc_identity_restore(&saved);
 	found = SPI_processed == 1;
-	for (int part = 0; found && part < PARTS; part++)
+	for (int part = 0; found && part < LC_MESSAGE_PARTS; part++)
 		sources[part] = SPI_getvalue(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, part + 1);
 	SPI_freetuptable(SPI_tuptable);
 	return found;
@@ -168,7 +166,7 @@ plan_send(LcLifecycle *lc, LcStepPlan *step)
 	LcCondition *conditions[2];
 	int			n = 0;
 	Columns		columns = {.n = 1};
-	char	   *sources[PARTS];
+	char	   *sources[LC_MESSAGE_PARTS];
 
 	initStringInfo(&columns.list);
 	plan->found = load_template(lc, step, sources);
@@ -180,7 +178,7 @@ plan_send(LcLifecycle *lc, LcStepPlan *step)
 	}
 	else
 		plan->address_column = column_of(&columns, address_column(lc, step));
-	for (int part = 0; plan->found && part < PARTS; part++)
+	for (int part = 0; plan->found && part < LC_MESSAGE_PARTS; part++)
 	{
 		SendPart   *send = &plan->parts[part];
 		const LcTemplateReference *references;
@@ -302,7 +300,9 @@ make_one_line(StringInfo buffer, int start)
 static bool
 render(LcRunBatch *batch, LcSendPlan *plan, LcMessage *message, TupleTableSlot *slot, pg_tz *zone, StringInfo buffer)
 {
-	for (int part = 0; part < PARTS; part++)
+	Size		size = 0;
+
+	for (int part = 0; part < LC_MESSAGE_PARTS; part++)
 	{
 		SendPart   *send = &plan->parts[part];
 		LcTemplateInput input = {0};
@@ -319,7 +319,7 @@ render(LcRunBatch *batch, LcSendPlan *plan, LcMessage *message, TupleTableSlot *
 		buffer->len = VARHDRSZ;
 		if (!lc_template_render(send->template, &input, buffer, &reason))
 		{
-			memset(message->parts, 0, sizeof(message->parts));
+			lc_message_free_parts(message);
 			message->status = "failed";
 			message->reason = MemoryContextStrdup(batch->work, reason);
 			return false;
@@ -329,7 +329,9 @@ render(LcRunBatch *batch, LcSendPlan *plan, LcMessage *message, TupleTableSlot *
 		message->parts[part] = MemoryContextAlloc(batch->work, buffer->len);
 		memcpy(message->parts[part], buffer->data, buffer->len);
 		SET_VARSIZE(message->parts[part], buffer->len);
+		size += buffer->len;
 	}
+	batch->pending += size;
 	return true;
 }
 
@@ -443,6 +445,8 @@ send_row(Sending *sending, TupleTableSlot *slot)
 	}
 	else if (render(batch, plan, message, slot, zone_of(batch, plan, slot), &sending->buffer))
 		message->status = batch->runs[run].due.shadow ? "shadow" : "queued";
+	if (batch->pending > LC_MAX_PENDING)
+		lc_spool_put(batch);
 }
 
 /* What the step came to for a run: sent when one message is queued, else what became of the first. */
