@@ -260,6 +260,15 @@ lc_lifecycle_get(const char *name, bool missing_ok)
 	return lc;
 }
 
+void
+lc_warn_broken(LcLifecycle *lc)
+{
+	ereport(WARNING,
+			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+			 errmsg("lifecycle \"%s\" cannot work: %s", lc->name, lc->broken),
+			 errhint("%s", lc->broken_hint)));
+}
+
 LcListener *
 lc_listener_get(LcLifecycle *lc, const char *event, int length)
 {

@@ -243,7 +243,10 @@ extern LcLifecycle *lc_lifecycle_get(const char *name, bool missing_ok);
 /* The same, but NULL for an undefined name, and a broken lifecycle as it is; lc_lifecycle_get raises what has broken it. */
 extern LcLifecycle *lc_lifecycle_find(const char *name);
 
-/* The same, if this backend has it at hand; else NULL. */
+/* Warns of what has broken a lifecycle, where others can go on. */
+extern void lc_warn_broken(LcLifecycle *lc);
+
+/* As lc_lifecycle_find, if this backend has it at hand; else NULL. */
 extern LcLifecycle *lc_lifecycle_cached(const char *name);
 
 /* Another number means that what was looked up before may have changed. */

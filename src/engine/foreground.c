@@ -52,10 +52,7 @@ owned_lifecycles(const char *name)
 		if (lc == NULL || !OidIsValid(lc->on_table) || !lc_owns_table(lc->on_table, GetUserId()))
 			continue;
 		if (lc->broken)
-			ereport(WARNING,
-					(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-					 errmsg("lifecycle \"%s\" cannot work: %s", lc->name, lc->broken),
-					 errhint("%s", lc->broken_hint)));
+			lc_warn_broken(lc);
 		else
 			owned = lappend(owned, lfirst(cell));
 	}

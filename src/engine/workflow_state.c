@@ -22,10 +22,12 @@
 #include "engine/due.h"
 #include "engine/workflow_state.h"
 #include "fmgr.h"
+#include "guc.h"
 #include "utils/builtins.h"
 #include "utils/memutils.h"
 #include "utils/snapmgr.h"
 #include "utils/timestamp.h"
+#include "worker/installation.h"
 #include "worker/worker.h"
 
 #define ARCHIVE_ROWS 10000		/* runs whose due rows are removed at once */
@@ -76,8 +78,8 @@ lc_check_no_runs(LcLifecycle *lc, const char *workflow, const char *state)
 }
 
 /*
- * In a simulation a due row is run at its own time. What fell due in a pause is run at its end, as it is in reality, so it is made due then. workflow:
- * one workflow; NULL: all.
+ * In a simulation a due row is run at its own time. What fell due in a pause is run at its end, as it is in reality, so it is made due then. A session
+ * whose clock is not set does not know when that is: rows keep their times. workflow: one workflow; NULL: all.
  */
 static void
 end_pause(const char *lifecycle, const char *workflow)
@@ -88,10 +90,19 @@ end_pause(const char *lifecycle, const char *workflow)
 	bool		isnull;
 	LcIdentity	saved;
 
+	if (!lc_guc_clock_set)
+		return;
 	lc_definer_run("SELECT FROM lifecycle.lifecycles WHERE name = $1 AND simulated", 1, lifecycle);
 	if (SPI_processed == 0)
 		return;
-	lc = lc_lifecycle_get(lifecycle, false);
+	lc = lc_lifecycle_find(lifecycle);
+	if (lc == NULL)
+		return;
+	if (lc->broken)
+	{
+		lc_warn_broken(lc);
+		return;
+	}
 	lc_definer_run("SELECT ARRAY(SELECT id FROM lifecycle.workflow_versions WHERE lifecycle = $1 AND ($2::text IS NULL OR workflow = $2))",
 				   2, lc->name, workflow);
 	values[1] = SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull);
@@ -299,6 +310,8 @@ lifecycle_drop_workflow(PG_FUNCTION_ARGS)
 static void
 set_all_paused(bool paused)
 {
+	bool		ends = !paused && lc_installation_state(NULL) != LC_INSTALLATION_HERE;
+
 	SPI_connect();
 	/* Resuming says that this cluster and this database are the ones that may act. */
 	lc_definer_run("INSERT INTO lifecycle._installation AS i (system_identifier, database, paused) "
@@ -314,7 +327,8 @@ set_all_paused(bool paused)
 		foreach(cell, lc_lifecycle_names())
 		{
 			lc_wake_note(lfirst(cell), MIN_TIMESTAMP);
-			end_pause(lfirst(cell), NULL);
+			if (ends)
+				end_pause(lfirst(cell), NULL);
 		}
 	}
 	lc_definitions_changed();

@@ -1,6 +1,6 @@
 -- States and versions of workflows: draft, shadow, live, paused, archived, dropped; a new version pins those in flight; nobody is lost.
 \ir shop.psql
-SELECT plan(57);
+SELECT plan(67);
 SELECT define_template('customer', 'a', body => 'a {{ customer.first_name }}');
 SELECT define_template('customer', 'b', body => 'b');
 CREATE TABLE done (customer_id bigint, what text);
@@ -120,6 +120,44 @@ SELECT is(define_flow('live', 'b'), 'created', 'a workflow of the same name');
 SELECT event(4, 'in');
 SELECT ok((SELECT max(version) FROM customer.enrollments WHERE subject_id = 4) > (SELECT max(version) FROM customer.enrollments WHERE subject_id <> 4), 'counts on from there');
 SELECT lives_ok($$ SELECT * FROM explain('customer', 4) $$, 'explain tells of the old and the new');
+SELECT verified();
+
+-- what is late is run at the end of the pause, by the clock that says when that is, and by no other
+CREATE FUNCTION due() RETURNS text LANGUAGE sql AS $$ SELECT string_agg(to_char(due_at, 'MM-DD HH24:MI'), ', ' ORDER BY due_at) FROM customer._due WHERE subject_id = 1 $$;
+SELECT is(define_flow('live', 'a', '1 hour'), 'replaced', 'it waits for an hour');
+SELECT event(1, 'in');
+SELECT run_due();
+SELECT due() AS before \gset
+SELECT lifecycle.now('customer') + interval '1 day' AS later \gset
+SET lifecycle.clock = :'later';
+SELECT to_char(lifecycle.now('customer'), 'MM-DD HH24:MI') AS now \gset
+SELECT resume();
+SELECT is(due(), :'before', 'resume() where nothing was paused');
+SELECT pause_workflow('customer', 'flow'), pause('customer'), pause();
+SET lifecycle.clock = '';
+SELECT resume();
+SELECT is(due(), :'before', 'resume() without a clock');
+SELECT resume('customer');
+SELECT is(due(), :'before', 'resume(lifecycle) without a clock');
+SELECT resume_workflow('customer', 'flow');
+SELECT is(due(), :'before', 'resume_workflow without a clock');
+SET lifecycle.clock = :'later';
+SELECT pause();
+-- one that is broken keeps nobody paused
+CREATE TABLE gone (id bigint PRIMARY KEY);
+SELECT define_lifecycle('gone', 'gone', simulated => true);
+DROP TABLE gone;
+SET client_min_messages = error;
+SELECT lives_ok('SELECT resume()', 'resume() beside a broken lifecycle');
+SET client_min_messages = warning;
+SELECT is(lifecycle._installation_state(), 'here', 'is the end of the pause');
+SELECT is(due(), :'now', 'and what was late is due at that moment');
+SELECT drop_lifecycle('gone');
+UPDATE customer._due SET due_at = due_at - interval '1 hour';
+UPDATE lifecycle._installation SET database = 1;
+SELECT resume();
+SELECT is(due(), :'now', 'the same in a copy');
+SELECT run_due();
 SELECT verified();
 
 SELECT * FROM finish();
