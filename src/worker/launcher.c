@@ -4,8 +4,8 @@
  * The launcher is connected to the shared catalogs only and cannot see which databases have the extension: it starts a scheduler in each that can be
  * connected to, and one that finds no extension ends at once (LC_SLOT_ABSENT). Then the database is left alone until a commit there creates
  * the extension and says so (a poke), or until a slow sweep, for what tells nobody: COMMIT PREPARED. Two databases at once are tried. One that finds
- * the extension and lifecycle.max_databases others ends too (LC_SLOT_FULL), and waits until one of these ends. A scheduler
- * that ends otherwise is started again, with growing delays, each database by itself. Memory is in one context, for one `Known` per database.
+ * the extension and lifecycle.max_databases others ends too (LC_SLOT_FULL), and waits until one of these ends. One
+ * that ends because settings have changed is started again at once, one that ends otherwise with growing delays, each database by itself. Memory is in one context, for one `Known` per database.
  */
 #include "postgres.h"
 
@@ -215,6 +215,7 @@ static void
 reap(Known *k, TimestampTz now)
 {
 	uint32		state = pg_atomic_read_u32(&k->slot->state);
+	bool		renewed = pg_atomic_read_u32(&k->slot->renew) != 0;
 
 	if (k->handle != NULL)
 		pfree(k->handle);
@@ -232,9 +233,12 @@ reap(Known *k, TimestampTz now)
 	}
 	pg_atomic_write_u32(&k->slot->state, LC_SLOT_STOPPED);
 	/* one that ended in a batch has started well, and knows how to be careful */
-	if (state == LC_SLOT_WORKING || TimestampDifferenceExceeds(k->started_at, now, STEADY_MS))
+	if (renewed || state == LC_SLOT_WORKING || TimestampDifferenceExceeds(k->started_at, now, STEADY_MS))
 		k->failures = 0;
-	put_off(k, now);
+	if (renewed)
+		k->next_start = now;
+	else
+		put_off(k, now);
 }
 
 static void
@@ -252,6 +256,7 @@ start(Known *k, TimestampTz now)
 		return;
 	}
 	pg_atomic_write_u32(&k->slot->state, LC_SLOT_STARTING);
+	pg_atomic_write_u32(&k->slot->renew, 0);	/* before it starts: it reads what is committed by now */
 	k->poked = k->waits = false;
 	k->started_at = now;
 

@@ -625,6 +625,8 @@ attend(void)
 	}
 	if (pg_atomic_exchange_u32(&slot->recheck, 0) != 0 && !extension_is_here())
 		leave(LC_SLOT_ABSENT);
+	if (pg_atomic_read_u32(&slot->renew) != 0)
+		leave(LC_SLOT_STARTING);
 	now = lc_now(false);
 	if (now >= sweep_at)
 		sweep(now);

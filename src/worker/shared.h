@@ -39,6 +39,7 @@ typedef struct LcSlot
 	pg_atomic_uint32 state;		/* LcSlotState */
 	pg_atomic_uint32 settled;	/* 1: one of lifecycle.max_databases; 0: does it have the extension? */
 	pg_atomic_uint32 recheck;	/* 1: the extension may be gone, look */
+	pg_atomic_uint32 renew;		/* 1: settings of the database have changed, end and be started anew */
 	pg_atomic_uint64 wake_at;	/* when the scheduler wakes by itself; DT_NOBEGIN: it is awake */
 	pg_atomic_uint64 notes[LC_NOTE_BINS];	/* earliest due time that became visible and was not looked at; DT_NOEND: none */
 
@@ -105,6 +106,7 @@ extern int	lc_note_bin(const char *lifecycle);
 extern bool lc_notes_pending(LcSlot *slot);
 extern bool lc_notes_take(LcSlot *slot, TimestampTz *notes);
 extern void lc_poke_at_commit(Oid database);
+extern void lc_renew_at_commit(Oid database);
 
 /* utility.c */
 extern void lc_utility_init(void);

@@ -59,6 +59,7 @@ slot_reset(LcSlot *slot)
 	pg_atomic_write_u32(&slot->state, LC_SLOT_STARTING);
 	pg_atomic_write_u32(&slot->settled, 0);
 	pg_atomic_write_u32(&slot->recheck, 0);
+	pg_atomic_write_u32(&slot->renew, 0);
 	pg_atomic_write_u64(&slot->wake_at, (uint64) DT_NOBEGIN);
 	for (bin = 0; bin < LC_NOTE_BINS; bin++)
 		pg_atomic_write_u64(&slot->notes[bin], (uint64) DT_NOEND);
@@ -82,6 +83,7 @@ slot_init(LcSlot *slot)
 	pg_atomic_init_u32(&slot->state, 0);
 	pg_atomic_init_u32(&slot->settled, 0);
 	pg_atomic_init_u32(&slot->recheck, 0);
+	pg_atomic_init_u32(&slot->renew, 0);
 	pg_atomic_init_u64(&slot->wake_at, 0);
 	for (bin = 0; bin < LC_NOTE_BINS; bin++)
 		pg_atomic_init_u64(&slot->notes[bin], 0);

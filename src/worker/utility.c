@@ -2,7 +2,8 @@
  * utility.c: commands that databases and the extension come and go by.
  *
  * DROP DATABASE, ALTER DATABASE … RENAME or SET TABLESPACE, and CREATE DATABASE … TEMPLATE fail while anyone is connected to the database, so its scheduler
- * is ended first and kept away until the transaction ends (a hold, see shmem.c). CREATE and DROP EXTENSION are noticed by the object access
+ * is ended first and kept away until the transaction ends (a hold, see shmem.c). Settings of a database, or of the role that its scheduler runs as, are read
+ * when that starts: once they have changed it ends, between batches, and is started anew. CREATE and DROP EXTENSION are noticed by the object access
  * hook, whatever command they come from, and told at commit.
  */
 #include "postgres.h"
@@ -11,6 +12,7 @@
 #include <signal.h>
 
 #include "catalog/objectaccess.h"
+#include "catalog/pg_authid.h"
 #include "catalog/pg_database.h"
 #include "catalog/pg_extension.h"
 #include "commands/dbcommands.h"
@@ -80,6 +82,29 @@ stop_scheduler(Oid database)
 	}
 }
 
+/* Does the statement change settings that schedulers start with? *database: of this one; InvalidOid: of all. */
+static bool
+sets_for_schedulers(Node *statement, Oid *database)
+{
+	const char *name;
+
+	if (IsA(statement, AlterDatabaseSetStmt))
+		name = ((AlterDatabaseSetStmt *) statement)->dbname;
+	else if (IsA(statement, AlterRoleSetStmt))
+	{
+		AlterRoleSetStmt *set = (AlterRoleSetStmt *) statement;
+
+		/* they are the bootstrap superuser */
+		if (set->role != NULL && get_rolespec_oid(set->role, true) != BOOTSTRAP_SUPERUSERID)
+			return false;
+		name = set->database;
+	}
+	else
+		return false;
+	*database = name ? get_database_oid(name, true) : InvalidOid;
+	return true;
+}
+
 static void
 utility(PlannedStmt *pstmt, const char *query, bool read_only_tree, ProcessUtilityContext context, ParamListInfo params,
 		QueryEnvironment *environment, DestReceiver *dest, QueryCompletion *completion)
@@ -87,6 +112,8 @@ utility(PlannedStmt *pstmt, const char *query, bool read_only_tree, ProcessUtili
 	Node	   *statement = pstmt->utilityStmt;
 	const char *name = database_to_clear(statement);
 	Oid			database = name ? get_database_oid(name, true) : InvalidOid;
+	Oid			set_database;
+	bool		sets = sets_for_schedulers(statement, &set_database);
 
 	/* others may not, and are told so by the command itself */
 	if (OidIsValid(database) && (database != MyDatabaseId || IsA(statement, CreatedbStmt)) &&
@@ -99,6 +126,9 @@ utility(PlannedStmt *pstmt, const char *query, bool read_only_tree, ProcessUtili
 		previous_utility(pstmt, query, read_only_tree, context, params, environment, dest, completion);
 	else
 		standard_ProcessUtility(pstmt, query, read_only_tree, context, params, environment, dest, completion);
+	/* only once it was allowed; the statement itself may be freed by now */
+	if (sets)
+		lc_renew_at_commit(set_database);
 }
 
 static void

@@ -25,6 +25,8 @@ static uint32 noted_bins = 0;	/* which of them are set */
 static bool wake_anyway = false;	/* definitions have changed */
 static bool poke_list = false;	/* the list of databases has changed */
 static Oid	poke_database = InvalidOid; /* CREATE or DROP EXTENSION there */
+static Oid	renew_database = InvalidOid;	/* its settings have changed */
+static bool renew_all = false;	/* … or those of more than one */
 static bool committed = false;	/* the commit is done, its news are still to be spread */
 
 int
@@ -62,12 +64,21 @@ lc_poke_at_commit(Oid database)
 		poke_list = true;
 }
 
+/* Has the scheduler of a database started anew after the commit, since only a start reads its settings; InvalidOid: those of all. */
+void
+lc_renew_at_commit(Oid database)
+{
+	if (!OidIsValid(database) || (OidIsValid(renew_database) && renew_database != database))
+		renew_all = true;
+	renew_database = database;
+}
+
 static void
 forget(void)
 {
 	noted_bins = 0;
-	wake_anyway = poke_list = committed = false;
-	poke_database = InvalidOid;
+	wake_anyway = poke_list = renew_all = committed = false;
+	poke_database = renew_database = InvalidOid;
 	lc_holds_end();
 }
 
@@ -78,6 +89,20 @@ lower(pg_atomic_uint64 *note, TimestampTz due_at)
 
 	while (due_at < (TimestampTz) old && !pg_atomic_compare_exchange_u64(note, &old, (uint64) due_at))
 		;
+}
+
+static void
+publish_renewal(void)
+{
+	for (int i = 0; i < lc_shared->nslots; i++)
+	{
+		LcSlot	   *slot = &lc_shared->slots[i];
+
+		if (!renew_all && pg_atomic_read_u32(&slot->database) != renew_database)
+			continue;
+		pg_atomic_write_u32(&slot->renew, 1);
+		lc_wake_process(&slot->procno);
+	}
 }
 
 static void
@@ -107,6 +132,8 @@ publish(void)
 		lc_launcher_poke(poke_database);
 	if (poke_list)
 		lc_launcher_poke(InvalidOid);
+	if (lc_shared != NULL && (renew_all || OidIsValid(renew_database)))
+		publish_renewal();
 }
 
 static void
@@ -133,7 +160,7 @@ at_resource_release(ResourceReleasePhase phase, bool is_commit, bool is_top_leve
 {
 	if (committed && phase == RESOURCE_RELEASE_AFTER_LOCKS && is_top_level)
 	{
-		if (noted_bins != 0 || wake_anyway || poke_list || OidIsValid(poke_database))
+		if (noted_bins != 0 || wake_anyway || poke_list || renew_all || OidIsValid(poke_database) || OidIsValid(renew_database))
 			publish();
 		forget();
 	}

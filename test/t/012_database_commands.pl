@@ -82,6 +82,50 @@ my ($rc, $out, $err) = $node->psql($db, "DROP DATABASE $db");
 like($err, qr/cannot drop the currently open database/, 'DROP DATABASE of the current one');
 ok(wait_for_scheduler($node, $db), 'keeps the scheduler');
 
+# Settings: the scheduler whose settings they are ends, and comes back with them.
+my $left_alone = make_database(0);
+my $left_pid = scheduler_pid($node, $left_alone);
+$pid = wait_for_scheduler($node, $db);
+
+sub is_renewed
+{
+	my ($command, $state) = @_;
+	$node->safe_psql('postgres', $command);
+	ok(wait_until_gone($node, $pid), "$command ends the scheduler");
+	$node->poll_query_until($db, "SELECT state = '$state' FROM lifecycle._worker_info()") or die "not $state";
+	$pid = wait_for_scheduler($node, $db);
+	return;
+}
+
+is_renewed("ALTER DATABASE $db SET lifecycle.scheduler = off", 'off');
+enter($node, $db, 1, 1);
+is_renewed("ALTER DATABASE $db RESET lifecycle.scheduler", 'idle');
+ok(wait_until_done($node, $db, 1), 'and the next one runs what is due');
+is_renewed("BEGIN; ALTER DATABASE $db SET work_mem = '5MB'; ALTER ROLE nobody SET work_mem = '5MB'; COMMIT", 'idle');
+is_renewed("ALTER ROLE ALL IN DATABASE $db SET lifecycle.scheduler = off", 'off');
+is_renewed("ALTER DATABASE $db RESET ALL", 'idle');
+is_renewed("ALTER ROLE CURRENT_USER IN DATABASE $db SET lifecycle.scheduler = off", 'off');
+is_renewed("ALTER ROLE CURRENT_USER IN DATABASE $db RESET ALL", 'idle');
+$node->safe_psql(
+	'postgres', qq{
+	ALTER ROLE nobody SET lifecycle.scheduler = off;
+	ALTER ROLE nobody IN DATABASE $left_alone SET work_mem = '5MB';
+	BEGIN; ALTER DATABASE $left_alone SET lifecycle.scheduler = off; ROLLBACK;
+	SET ROLE nobody;
+	DO \$\$ BEGIN ALTER DATABASE $left_alone SET work_mem = '6MB'; EXCEPTION WHEN insufficient_privilege THEN END \$\$});
+enter($node, $left_alone, 1, 1);
+ok(wait_until_done($node, $left_alone, 1), 'the scheduler of another database');
+is(scheduler_pid($node, $left_alone), $left_pid, 'is left alone, also by what is refused, rolled back or of other roles');
+is_renewed("ALTER ROLE ALL SET work_mem = '7MB'", 'idle');
+ok(wait_until_gone($node, $left_pid), 'settings of all databases are those of all schedulers');
+enter($node, $db, 2, 500);
+$node->safe_psql('postgres', "ALTER DATABASE $db SET lifecycle.scheduler = off");
+$node->poll_query_until($db, "SELECT state = 'off' FROM lifecycle._worker_info()") or die 'not off';
+is($node->safe_psql($db, 'SELECT unfinished_run IS NULL FROM lifecycle._installation'), 't', 'one that works ends in peace');
+$node->safe_psql('postgres', "ALTER DATABASE $db RESET lifecycle.scheduler");
+ok(wait_until_done($node, $db, 500), 'and the next one goes on');
+is_sound($node, $db, 500, 'after settings');
+
 # DROP EXTENSION in the middle of much work
 for my $round (1 .. 3)
 {

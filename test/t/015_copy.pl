@@ -19,7 +19,6 @@ $node->poll_query_until('shop', 'SELECT count(*) = 50 FROM customer.messages') o
 
 # Everything falls due, so that a copy which is not paused would run it at once. The original's own scheduler is off meanwhile.
 $node->safe_psql('postgres', 'ALTER DATABASE shop SET lifecycle.scheduler = off');
-$node->safe_psql('postgres', 'SELECT pg_terminate_backend(' . scheduler_pid($node, 'shop') . ', 10000)');
 $node->poll_query_until('shop', "SELECT state = 'off' FROM lifecycle._worker_info()") or die 'not off';
 $node->safe_psql('shop', "UPDATE customer._due SET due_at = due_at - interval '2 hours' WHERE kind <> 'r'");
 my $in_flight = in_flight($node, 'shop');
@@ -62,7 +61,6 @@ is($other->safe_psql('schema_only', 'SELECT count(*) FROM customer.transitions')
 
 # the original goes on where it was
 $node->safe_psql('postgres', 'ALTER DATABASE shop RESET lifecycle.scheduler');
-$node->safe_psql('postgres', 'SELECT pg_terminate_backend(' . scheduler_pid($node, 'shop') . ', 10000)');
 ok(wait_until_done($node, 'shop', 50), 'the original runs its own work');
 is($node->safe_psql('shop', 'SELECT count(*), count(DISTINCT (subject_id, step)) FROM customer.messages'), '100|100', 'every effect once');
 
