@@ -289,20 +289,36 @@ report_statistics(LcBatch *batch)
 		lc_stats_count(lc->name, "unknown time zones", batch->bad_zones);
 }
 
+/*
+ * Folds the subjects from *begin to before *end, and narrows that to those that wait for answers; false: none does. One with many events may wait long
+ * after all others.
+ */
+static bool
+fold_subjects(LcBatch *batch, int *begin, int *end)
+{
+	int			first = *end;
+	int			last = *begin;
+
+	for (int i = *begin; i < *end; i++)
+		if (batch->subjects[i].phase != LC_PHASE_DONE && !lc_fold(batch, &batch->subjects[i]))
+		{
+			first = Min(first, i);
+			last = i + 1;
+		}
+	*begin = first;
+	*end = last;
+	return first < last;
+}
+
 /* Folds and applies; the subjects are locked, the caller is connected to SPI and in the batch's context. */
 void
 lc_batch_finish(LcBatch *batch)
 {
-	bool		pending;
+	int			begin = 0;
+	int			end = batch->nsubjects;
 
-	for (;;)
+	while (fold_subjects(batch, &begin, &end))
 	{
-		pending = false;
-		for (int i = 0; i < batch->nsubjects; i++)
-			if (batch->subjects[i].phase != LC_PHASE_DONE && !lc_fold(batch, &batch->subjects[i]))
-				pending = true;
-		if (!pending)
-			break;
 		CHECK_FOR_INTERRUPTS();
 		lc_load_runs(batch);
 		lc_match(batch);

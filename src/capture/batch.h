@@ -96,7 +96,9 @@ typedef struct LcEvent
 /* A run of a workflow, as it was loaded or begun. */
 typedef struct LcRun
 {
-	struct LcRun *next;
+	struct LcRun *next;			/* of the subject, the newest first */
+	struct LcRun *older;		/* the next one of the same workflow */
+	struct LcRun *other;		/* the newest one of another workflow */
 	int64		id;				/* 0: begun here */
 	LcVersion  *version;		/* NULL: one that capture need not know */
 	int			version_id;
@@ -207,6 +209,7 @@ typedef struct LcSubject
 	int			version;		/* of stage and since */
 	int			pos;			/* in events */
 	LcEvent    *event;			/* being folded */
+	bool		asked_ahead;	/* what later events will need */
 	int			nfired;
 	int			fired_room;
 	LcFired    *fired;
@@ -215,6 +218,7 @@ typedef struct LcSubject
 	bool		runs_loaded;
 	bool		runs_wanted;
 	LcRun	   *runs;
+	LcRun	   *newest;			/* by workflow: its newest run */
 	bool		enrolled;		/* result of `enroll` */
 	bool		timer_fired;
 	TimestampTz timer_due;		/* when that was due, seen from now */
@@ -294,6 +298,7 @@ typedef struct LcBatch
 	int			nsubjects;
 	int			room;
 	LcSubject  *subjects;
+	bool		runs_wanted;	/* by one of them */
 	int			nasks;
 	int			asks_room;
 	LcAsk	  **asks;
@@ -374,6 +379,8 @@ extern bool lc_loops(LcBatch *batch, LcSubject *subject, LcRule *rule, LcVersion
 extern bool lc_event_context(LcBatch *batch, LcSubject *subject, LcVersion *version, Datum *context);
 
 /* runs.c */
+extern void lc_add_run(LcSubject *subject, LcRun *run);
+extern LcRun *lc_newest_run(LcSubject *subject, const char *workflow);
 extern void lc_load_runs(LcBatch *batch);
 extern void lc_change_runs(LcBatch *batch);
 extern void lc_insert_runs(LcBatch *batch);

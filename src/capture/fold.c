@@ -132,10 +132,10 @@ fire(LcBatch *batch, LcSubject *subject, LcRule *rule, TimestampTz at, Timestamp
 
 /* Are the runs known? If not, they are asked for. */
 static bool
-has_runs(LcSubject *subject)
+has_runs(LcBatch *batch, LcSubject *subject)
 {
 	if (!subject->runs_loaded)
-		subject->runs_wanted = true;
+		subject->runs_wanted = batch->runs_wanted = true;
 	return subject->runs_loaded;
 }
 
@@ -147,6 +147,13 @@ end_run(LcRun *run, TimestampTz at, const char *reason)
 	run->exit_reason = reason;
 }
 
+/* The next run that a trigger may be for. A run begins when those before it have ended: an exit need not look at them. */
+static LcRun *
+older_run(const LcTrigger *trigger, const LcRun *run)
+{
+	return trigger->role == LC_ROLE_EXIT && run->begun ? NULL : run->older;
+}
+
 /* An exit or a goal of the version, at a time. */
 static bool
 try_exit(LcBatch *batch, LcSubject *subject, LcTrigger *trigger, TimestampTz at, Truth known, bool act)
@@ -155,9 +162,9 @@ try_exit(LcBatch *batch, LcSubject *subject, LcTrigger *trigger, TimestampTz at,
 
 	if (known == FALSE_NOW)
 		return true;
-	if (!has_runs(subject))
+	if (!has_runs(batch, subject))
 		return false;
-	for (LcRun *run = subject->runs; run; run = run->next)
+	for (LcRun *run = lc_newest_run(subject, trigger->version->workflow); run; run = older_run(trigger, run))
 	{
 		Truth		truth;
 
@@ -230,9 +237,9 @@ begin_run(LcBatch *batch, LcSubject *subject, LcVersion *version, TimestampTz at
 	Datum		context = (Datum) 0;
 	bool		again = false;
 
-	for (run = subject->runs; run; run = run->next)
+	for (run = lc_newest_run(subject, version->workflow); run; run = run->older)
 	{
-		if (strcmp(run->workflow, version->workflow) != 0 || is_rehearsal(run, version))
+		if (is_rehearsal(run, version))
 			continue;
 		again = true;
 		if (!may_enter_again(batch, subject, version, run, at))
@@ -240,6 +247,9 @@ begin_run(LcBatch *batch, LcSubject *subject, LcVersion *version, TimestampTz at
 			batch->suppressed++;
 			return false;
 		}
+		/* when that one began it was asked of those before it */
+		if (run->begun && run->version == version)
+			break;
 	}
 	if (again && lc_loops(batch, subject, NULL, version))
 		return false;
@@ -257,8 +267,7 @@ begin_run(LcBatch *batch, LcSubject *subject, LcVersion *version, TimestampTz at
 	run->born = subject->event;
 	run->has_context = version->keeps_event && run->born;
 	run->context = context;
-	run->next = subject->runs;
-	subject->runs = run;
+	lc_add_run(subject, run);
 	return true;
 }
 
@@ -302,7 +311,7 @@ try_entry(LcBatch *batch, LcSubject *subject, LcTrigger *trigger, TimestampTz at
 	}
 	if (truth == PENDING || allowed == PENDING)
 		return false;
-	if (!has_runs(subject) || !can_begin_run(batch, subject, trigger->version))
+	if (!has_runs(batch, subject) || !can_begin_run(batch, subject, trigger->version))
 		return false;
 	if (act)
 		(void) begin_run(batch, subject, trigger->version, at);
@@ -450,7 +459,7 @@ fold_enroll(LcBatch *batch, LcSubject *subject)
 {
 	if (subject->enroll)
 	{
-		if (!has_runs(subject) || !can_begin_run(batch, subject, subject->enroll))
+		if (!has_runs(batch, subject) || !can_begin_run(batch, subject, subject->enroll))
 			return false;
 		subject->enrolled = begin_run(batch, subject, subject->enroll, batch->now);
 		if (subject->enrolled && subject->has_context)
@@ -463,10 +472,16 @@ fold_enroll(LcBatch *batch, LcSubject *subject)
 	return true;
 }
 
-/* Asks already what later events will need, as far as that does not depend on the stage: one statement instead of one for each event. */
+/*
+ * Asks already what later events will need, as far as that does not depend on the stage: one statement instead of one for each event. Once: what is
+ * asked for is all that there is to ask, however often a later event has to wait for something else.
+ */
 static void
 ask_ahead(LcBatch *batch, LcSubject *subject)
 {
+	if (subject->asked_ahead)
+		return;
+	subject->asked_ahead = true;
 	for (int i = subject->pos - 1; i < subject->nevents; i++)
 	{
 		LcEvent    *event = subject->events[i];

@@ -69,6 +69,41 @@ as_of(LcBatch *batch, LcSubject *subject, LcEvent *event, LcCondition *condition
 	return event ? event->at : subject->replay->at;
 }
 
+/* Will nobody ask this again? The fold goes on: to other stages, to later events and, while history is replayed, to later times. */
+static bool
+is_outdated(const LcAnswer *answer, const LcSubject *subject, const LcEvent *event)
+{
+	if (answer->version >= 0 && answer->version != subject->version)
+		return true;
+	if (answer->event)
+		return answer->event != event;
+	return answer->as_of != DT_NOBEGIN && answer->as_of != subject->replay->at;
+}
+
+/*
+ * The answer to a question that has been asked before. Outdated ones that it comes past are taken out: what is kept with a run or a row would else grow
+ * with each event of the subject, and be searched for each.
+ */
+static LcAnswer *
+find_answer(LcPlace *place, const LcAnswer *question, const LcSubject *subject, const LcEvent *event)
+{
+	LcAnswer  **link = &place->answers;
+
+	while (*link)
+	{
+		LcAnswer   *answer = *link;
+
+		if (answer->condition == question->condition && answer->version == question->version && answer->event == question->event &&
+			answer->as_of == question->as_of)
+			return answer;
+		if (is_outdated(answer, subject, event))
+			*link = answer->next;
+		else
+			link = &answer->next;
+	}
+	return NULL;
+}
+
 /* The answer to a question, which is noted for the next lc_match when it is new. */
 static LcAnswer *
 note_question(LcBatch *batch, LcSubject *subject, LcEvent *event, LcRun *run, bool old, LcCondition *condition, bool *is_new)
@@ -76,22 +111,15 @@ note_question(LcBatch *batch, LcSubject *subject, LcEvent *event, LcRun *run, bo
 	TimestampTz at = as_of(batch, subject, event, condition);
 	LcEvent    *of = OidIsValid(condition->event_table) || at != DT_NOBEGIN ? event : NULL;
 	LcPlace    *place = place_of(subject, of, run, old);
-	int			version = condition->reads_subject ? subject->version : -1;
-	LcAnswer   *answer;
+	LcAnswer	question = {.condition = condition, .event = of, .as_of = at, .version = condition->reads_subject ? subject->version : -1};
+	LcAnswer   *answer = find_answer(place, &question, subject, event);
 	LcAsk	   *ask;
 
-	for (answer = place->answers; answer; answer = answer->next)
-		if (answer->condition == condition && answer->version == version && answer->event == of && answer->as_of == at)
-		{
-			*is_new = false;
-			return answer;
-		}
-	*is_new = true;
-	answer = palloc0(sizeof(LcAnswer));
-	answer->condition = condition;
-	answer->version = version;
-	answer->event = of;
-	answer->as_of = at;
+	*is_new = answer == NULL;
+	if (answer)
+		return answer;
+	answer = palloc(sizeof(LcAnswer));
+	*answer = question;
 	answer->next = place->answers;
 	place->answers = answer;
 

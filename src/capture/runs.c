@@ -43,9 +43,39 @@ time_or_noend(Datum value, bool isnull)
 	return isnull ? DT_NOEND : DatumGetTimestampTz(value);
 }
 
+/* Where the newest run of a workflow is kept, or would be. */
+static LcRun **
+newest_run(LcSubject *subject, const char *workflow)
+{
+	LcRun	  **place = &subject->newest;
+
+	while (*place && strcmp((*place)->workflow, workflow) != 0)
+		place = &(*place)->other;
+	return place;
+}
+
+LcRun *
+lc_newest_run(LcSubject *subject, const char *workflow)
+{
+	return *newest_run(subject, workflow);
+}
+
+/* Before all others: the newest. */
+void
+lc_add_run(LcSubject *subject, LcRun *run)
+{
+	LcRun	  **place = newest_run(subject, run->workflow);
+
+	run->next = subject->runs;
+	subject->runs = run;
+	run->older = *place;
+	run->other = run->older ? run->older->other : NULL;
+	*place = run;
+}
+
 /* A run of the subject, from the columns of its row. */
 static void
-add_run(LcBatch *batch, LcSubject *subject, const Datum *values, const bool *nulls)
+load_run(LcBatch *batch, LcSubject *subject, const Datum *values, const bool *nulls)
 {
 	LcRun	   *run = palloc0(sizeof(LcRun));
 
@@ -61,8 +91,7 @@ add_run(LcBatch *batch, LcSubject *subject, const Datum *values, const bool *nul
 	run->has_context = batch->capture->exits_read_context && !nulls[RUN_CONTEXT];
 	if (run->has_context)
 		run->context = PointerGetDatum(PG_DETOAST_DATUM_COPY(values[RUN_CONTEXT]));
-	run->next = subject->runs;
-	subject->runs = run;
+	lc_add_run(subject, run);
 }
 
 /* Through the index of the primary key, whose first column is the subject's. */
@@ -86,7 +115,7 @@ load_direct(LcBatch *batch)
 		while (index_getnext_slot(scan, ForwardScanDirection, lookup.slot))
 		{
 			slot_getallattrs(lookup.slot);
-			add_run(batch, subject, lookup.slot->tts_values, lookup.slot->tts_isnull);
+			load_run(batch, subject, lookup.slot->tts_values, lookup.slot->tts_isnull);
 		}
 	}
 	index_endscan(scan);
@@ -121,7 +150,7 @@ load_sql(LcBatch *batch)
 		heap_deform_tuple(table->vals[i], table->tupdesc, values, nulls);
 		while (!batch->subjects[at].runs_wanted || lc_key_compare(lc, batch->subjects[at].key, values[RUN_SUBJECT]) < 0)
 			at++;
-		add_run(batch, &batch->subjects[at], values, nulls);
+		load_run(batch, &batch->subjects[at], values, nulls);
 	}
 	SPI_freetuptable(table);
 }
@@ -130,12 +159,9 @@ load_sql(LcBatch *batch)
 void
 lc_load_runs(LcBatch *batch)
 {
-	bool		wanted = false;
-
-	for (int i = 0; i < batch->nsubjects; i++)
-		wanted |= batch->subjects[i].runs_wanted;
-	if (!wanted)
+	if (!batch->runs_wanted)
 		return;
+	batch->runs_wanted = false;
 	if (get_rel_relkind(batch->lc->tables[LC_ENROLLMENTS]) == RELKIND_RELATION)
 		load_direct(batch);
 	else
