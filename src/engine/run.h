@@ -111,6 +111,7 @@ typedef struct LcRunBatch
 	LcLifecycle *lc;
 	LcEngineState *state;
 	TimestampTz now;
+	bool		in_worker;		/* the transaction is ours, and the session */
 	bool		advances;		/* the clock of a simulation goes along with the rows */
 	LcIdentity	identity;		/* whose rights come back after the batch's; inside the subtransaction */
 	MemoryContext context;		/* of the batch */

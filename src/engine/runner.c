@@ -97,11 +97,22 @@ is_transient(const ErrorData *error)
 	return error->sqlerrcode == ERRCODE_T_R_DEADLOCK_DETECTED || error->sqlerrcode == ERRCODE_T_R_SERIALIZATION_FAILURE;
 }
 
+/*
+ * Checks deferred constraints. In a worker as a commit does, without making them immediate: what is run after this subtransaction may need them deferred. A
+ * commit can do it since it knows that nothing is undone behind it; we, since all that was deferred before the subtransaction has been checked. In somebody's
+ * statement that cannot be done, and run_due says that all are immediate from there on.
+ */
 static void
-set_constraints_immediate(void)
+check_deferred(const LcRunBatch *batch)
 {
-	ConstraintsSetStmt *statement = makeNode(ConstraintsSetStmt);
+	ConstraintsSetStmt *statement;
 
+	if (batch->in_worker)
+	{
+		AfterTriggerFireDeferred();
+		return;
+	}
+	statement = makeNode(ConstraintsSetStmt);
 	statement->constraints = NIL;
 	statement->deferred = false;
 	AfterTriggerSetState(statement);
@@ -210,7 +221,7 @@ attempt(Runner *runner, int first, int last)
 		for (int i = first; i < last;)
 			i = run_round(runner, i, last);
 		end_rounds(runner, first, last);
-		set_constraints_immediate();
+		check_deferred(batch);
 		lc_identity_restore(&batch->identity);
 		SPI_finish();
 		ReleaseCurrentSubTransaction();
@@ -605,8 +616,8 @@ follow_rows(LcRunBatch *batch)
 		lc_clock_set(latest);
 }
 
-int
-lc_run_rows(LcLifecycle *lc, LcQueueScan *scan, int limit, TimestampTz until)
+static int
+run_batch(LcLifecycle *lc, LcQueueScan *scan, int limit, TimestampTz until, bool in_worker)
 {
 	Runner		runner = {0};
 	LcRunBatch *batch = &runner.batch;
@@ -620,6 +631,7 @@ lc_run_rows(LcLifecycle *lc, LcQueueScan *scan, int limit, TimestampTz until)
 		return 0;
 	}
 	begin_batch(batch, lc);
+	batch->in_worker = in_worker;
 	batch->advances = until != DT_NOEND;
 	if (batch->advances)
 		batch->now = until;
@@ -650,9 +662,15 @@ lc_run_rows(LcLifecycle *lc, LcQueueScan *scan, int limit, TimestampTz until)
 }
 
 int
+lc_run_rows(LcLifecycle *lc, LcQueueScan *scan, int limit, TimestampTz until)
+{
+	return run_batch(lc, scan, limit, until, false);
+}
+
+int
 lc_run_batch(LcLifecycle *lc, LcQueueScan *scan)
 {
-	return lc_run_rows(lc, scan, scan->limit > 0 ? Min(scan->limit, lc_guc_batch_size) : lc_guc_batch_size, DT_NOEND);
+	return run_batch(lc, scan, scan->limit > 0 ? Min(scan->limit, lc_guc_batch_size) : lc_guc_batch_size, DT_NOEND, true);
 }
 
 /* Claims the next due row; undone, and false, unless it is to be parked. */
