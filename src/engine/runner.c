@@ -34,6 +34,7 @@
 #include "utils/jsonb.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
+#include "utils/portal.h"
 #include "utils/resowner.h"
 #include "utils/snapmgr.h"
 #include "utils/timestamp.h"
@@ -222,6 +223,9 @@ attempt(Runner *runner, int first, int last)
 			i = run_round(runner, i, last);
 		end_rounds(runner, first, last);
 		check_deferred(batch);
+		/* Cursors that steps have left open are in use: the worker could not drop their temporary tables. It has none of its own. */
+		if (batch->in_worker)
+			PortalHashTableDeleteAll();
 		lc_identity_restore(&batch->identity);
 		SPI_finish();
 		ReleaseCurrentSubTransaction();
