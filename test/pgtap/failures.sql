@@ -263,30 +263,30 @@ SELECT is(path(300), 'awareness > lost', 'corrected, it works again');
 SELECT forget();
 DELETE FROM customer.failures;
 SELECT define_workflow('customer', 'halts', state => 'live', entry => on_event('halt'), exit => on_event('quit'), steps => run_sql('SELECT 1 / (customer.id - customer.id)'));
-SELECT customer(400), customer(401);
-SELECT event(400, 'halt'), event(401, 'halt');
+SELECT customer(1400), customer(1401);
+SELECT event(1400, 'halt'), event(1401, 'halt');
 SELECT advance_clock('2 days') FROM generate_series(1, 10);
 CREATE FUNCTION standing() RETURNS text LANGUAGE plpgsql AS $$ BEGIN RETURN concat_ws('; ',
     (SELECT string_agg(subject_id::text, ' ' ORDER BY subject_id) FROM customer.waiting WHERE waits_for LIKE 'lifecycle.retry%'),
     (SELECT failed FROM customer.workflow_summary WHERE workflow = 'halts'),
     (SELECT value FROM status() WHERE what = 'parked failures' AND lifecycle = 'customer'),
-    (SELECT count(*) FROM explain('customer', 400) WHERE detail LIKE '%stands still%')); END $$;
-SELECT is(standing(), '400 401; 2; 2; 1', 'two stand still');
-SELECT event(400, 'quit');
-SELECT is(standing(), '401; 1; 1; 0', 'one has ended');
+    (SELECT count(*) FROM explain('customer', 1400) WHERE detail LIKE '%stands still%')); END $$;
+SELECT is(standing(), '1400 1401; 2; 2; 1', 'two stand still');
+SELECT event(1400, 'quit');
+SELECT is(standing(), '1401; 1; 1; 0', 'one has ended');
 SELECT is(retry('customer'), 1::bigint, '… so one is put back');
 -- the timer of a rule from any stage is nothing to wait for in the stage that it leads to
 SELECT forget();
 SELECT define_transition('customer', 'any', 'lost', after => '10 days', name => 'leaves any');
-SELECT customer(403);
-SELECT is((SELECT string_agg(waits_for, ' ') FROM customer.waiting WHERE subject_id = 403), 'to lost after 10 days in the stage', 'a rule from any stage');
-SELECT move('customer', 403, 'lost');
-SELECT is_empty('SELECT FROM customer.waiting WHERE subject_id = 403', '… is over in its own');
-SELECT is_empty($$ SELECT FROM explain('customer', 403) WHERE what LIKE 'next:%' $$, '… explain says so too');
+SELECT customer(1403);
+SELECT is((SELECT string_agg(waits_for, ' ') FROM customer.waiting WHERE subject_id = 1403), 'to lost after 10 days in the stage', 'a rule from any stage');
+SELECT move('customer', 1403, 'lost');
+SELECT is_empty('SELECT FROM customer.waiting WHERE subject_id = 1403', '… is over in its own');
+SELECT is_empty($$ SELECT FROM explain('customer', 1403) WHERE what LIKE 'next:%' $$, '… explain says so too');
 -- more kinds of failures than status names
 DELETE FROM customer.failures;
 INSERT INTO customer.failures (subject_id, kind, name, at, sqlstate, message)
-SELECT 403, 'rule', 'r' || i, lifecycle.now('customer'), '22012', 'x' FROM generate_series(1, 7) i, generate_series(1, 2);
+SELECT 1403, 'rule', 'r' || i, lifecycle.now('customer'), '22012', 'x' FROM generate_series(1, 7) i, generate_series(1, 2);
 SELECT is((SELECT value || ': ' || detail FROM status() WHERE what = 'failures in the last day' AND lifecycle = 'customer'),
     '14: rule r1: x (2); rule r2: x (2); rule r3: x (2); rule r4: x (2); rule r5: x (2); and others', 'status counts them all');
 DELETE FROM customer.failures;
