@@ -29,49 +29,74 @@ compare_writes() {
 		(SELECT count(*) FROM customer.enrollments))")
 }
 
-# Figure 1.
-measure_bare() {
-	fresh bare
-	timed "INSERT INTO bare.events $ingest_columns SELECT * FROM bench.$rows"
+# Figure 1. A round is the same events on both sides, in slices that take turns in one session: processors that have neighbors change their speed
+# within seconds, by more than what is to be seen here.
+slices=100
+slice_up() {
+	local i size
+	size=$(($(scaled 1000000) / slices))
+	for ((i = 1; i <= slices; i++)); do
+		sql -c "CREATE UNLOGGED TABLE bench.slice_$i AS SELECT * FROM bench.unlistened OFFSET $(((i - 1) * size)) LIMIT $size" \
+			-c "COPY bench.slice_$i TO '$tmp/server/slice_$i.copy'"
+	done
 }
-measure_ours() {
-	fresh ours
-	timed "INSERT INTO ours.events $ingest_columns SELECT * FROM bench.$rows"
-}
-measure_copy_bare() {
-	fresh bare
-	timed "COPY bare.events $ingest_columns FROM '$tmp/server/events.copy'"
-}
-measure_copy_ours() {
-	fresh ours
-	timed "COPY ours.events $ingest_columns FROM '$tmp/server/events.copy'"
+insert_slice() { echo "INSERT INTO $1.events $ingest_columns SELECT * FROM bench.slice_$2;"; }
+copy_slice() { echo "COPY $1.events $ingest_columns FROM '$tmp/server/slice_$2.copy';"; }
+
+# interleave ROUNDS KIND: leaves in series, summarized, what KIND_slice takes for bare and ours.
+interleave() {
+	local rounds=$1 kind=$2 round i side script times
+	local -a sides order
+	series[bare]='' series[ours]=''
+	for ((round = 0; round < rounds; round++)); do
+		fresh bare
+		fresh ours
+		script='\timing on' order=()
+		for ((i = 1; i <= slices; i++)); do
+			[ $(((round + i) % 2)) = 0 ] && sides=(bare ours) || sides=(ours bare)
+			for side in "${sides[@]}"; do
+				script+=$'\n'$("${kind}_slice" "$side" "$i")
+				order+=("$side")
+			done
+		done
+		times=$(sql <<<"$script" | awk '/^Time: / { print $2 }')
+		for side in bare ours; do
+			series[$side]+=" $(paste <(printf '%s\n' "${order[@]}") <(echo "$times") | awk -v side="$side" '$1 == side { ms += $2 } END { print ms }')"
+		done
+	done
+	summarize bare ours
 }
 
 figure_1() {
-	rows=unlistened
 	set_up_ingest
+	slice_up
 	if wanted ingest_unlistened; then
-		alternate 11 bare ours
-		result ingest_unlistened "$(paired ours bare)" "INSERT … SELECT of $(scaled 1000000) events nobody listens to: \
+		interleave 7 insert
+		result ingest_unlistened "$(paired ours bare)" "INSERT … SELECT of $(scaled 1000000) events nobody listens to, in $slices statements: \
 bare $(figure bare ms), with the lifecycle $(figure ours ms)"
 	fi
 	if wanted ingest_copy; then
-		sql -c "COPY bench.unlistened TO '$tmp/server/events.copy'"
-		alternate 11 copy_bare copy_ours
-		result ingest_copy "$(paired copy_ours copy_bare)" "COPY of the same: \
-bare $(figure copy_bare ms), with the lifecycle $(figure copy_ours ms)"
+		interleave 7 copy
+		result ingest_copy "$(paired ours bare)" "COPY of the same: bare $(figure bare ms), with the lifecycle $(figure ours ms)"
 	fi
 }
 
 # Figure 2.
+measure_bare() {
+	fresh bare
+	timed "INSERT INTO bare.events $ingest_columns SELECT * FROM bench.hits"
+}
+measure_ours() {
+	fresh ours
+	timed "INSERT INTO ours.events $ingest_columns SELECT * FROM bench.hits"
+}
 measure_hand() {
 	fresh hand
-	timed "INSERT INTO hand.events $ingest_columns SELECT * FROM bench.$rows"
+	timed "INSERT INTO hand.events $ingest_columns SELECT * FROM bench.hits"
 }
 
 figure_2() {
 	local written
-	rows=hits
 	set_up_ingest
 	alternate 5 bare hand ours
 	compare_writes

@@ -24,7 +24,7 @@ median() { printf '%s\n' "$@" | sort -g | awk '{ v[NR] = $1 } END { print NR % 2
 declare -A measured=() series=()
 
 # alternate REPETITIONS VARIANT...: calls measure_VARIANT in turns, every second round in the reverse order; each prints one figure. Leaves the
-# figures in series[VARIANT], medians in measured[VARIANT], and in measured[VARIANT range] the lowest and the highest.
+# figures in series[VARIANT], summarized.
 alternate() {
 	local repetitions=$1 variant i figure
 	local -a order reversed=()
@@ -41,6 +41,12 @@ alternate() {
 			series[$variant]+=" $figure"
 		done
 	done
+	summarize "$@"
+}
+
+# summarize VARIANT...: from the figures in series[VARIANT], medians in measured[VARIANT], and in measured[VARIANT range] the lowest and the highest.
+summarize() {
+	local variant
 	for variant; do
 		# shellcheck disable=SC2086 # a list of numbers
 		measured[$variant]=$(median ${series[$variant]})
