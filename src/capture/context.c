@@ -59,7 +59,7 @@ event_context(LcBatch *batch, LcEvent *event)
 }
 
 /*
- * There are values that cannot become jsonb: of type json, such as "\\u0000", and of types that have a cast of their own. Then the run does not begin, which is
+ * There are values that cannot become jsonb: of type json, such as "\u0000", and of types that have a cast of their own. Then the run does not begin, which is
  * recorded: its steps would miss what they are there for. False: so it is.
  */
 bool

@@ -4,8 +4,9 @@
  * The launcher is connected to the shared catalogs only and cannot see which databases have the extension: it starts a scheduler in each that can be
  * connected to, and one that finds no extension ends at once (LC_SLOT_ABSENT). Then the database is left alone until a commit there creates
  * the extension and says so (a poke), or until a slow sweep, for what tells nobody: COMMIT PREPARED. Two databases at once are tried. One that finds
- * the extension and lifecycle.max_databases others ends too (LC_SLOT_FULL), and waits until one of these ends. One
- * that ends because settings have changed is started again at once, one that ends otherwise with growing delays, each database by itself. Memory is in one context, for one `Known` per database.
+ * the extension and lifecycle.max_databases others ends too (LC_SLOT_FULL), and waits until one of these ends. One that ends because settings have changed
+ * is started again at once, one that ends otherwise with growing delays, each database by itself. Memory is in one context, for one `Known` per
+ * database.
  */
 #include "postgres.h"
 
